@@ -1,0 +1,185 @@
+"""The configuration, declared once: flags, environment variables, YAML keys, defaults and documentation derive from it.
+
+A field `snaplen` of the section `capture` is the flag `--capture.snaplen`, the variable `NETPROC_CAPTURE_SNAPLEN` and
+the YAML key `capture: {snaplen: ...}`; an underscore in a field is a hyphen in the flag. Times are seconds, sizes bytes.
+This module declares; `configload.py` reads.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+__all__ = ["Config", "GroupRule", "dump", "load"]
+
+Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
+Count = Annotated[int, Meta(ge=1, le=100_000_000)]
+
+
+class Capture(Struct, forbid_unknown_fields=True, frozen=True):
+    """Where packets come from."""
+
+    source: Annotated[Literal["auto", "pcap"], Meta(description="how packets are seen")] = "auto"
+    interface: Annotated[
+        tuple[str, ...], Meta(description="interface to capture on, glob allowed; default: all that are up")
+    ] = ()
+    exclude_interface: Annotated[tuple[str, ...], Meta(description="interface to leave out, glob allowed")] = ()
+    loopback: Annotated[bool, Meta(description="capture on the loopback interface too")] = True
+    filter: Annotated[str, Meta(description="BPF filter expression (pcap-filter syntax)")] = ""
+    snaplen: Annotated[int, Meta(ge=128, le=262_144, description="bytes kept of a packet")] = 16_384
+    buffer_size: Annotated[
+        int, Meta(ge=262_144, le=2_147_483_648, description="ring memory of a worker, divided over its interfaces")
+    ] = 33_554_432
+    count_as: Annotated[
+        Literal["wire", "stack"],
+        Meta(description="count segmentation-offloaded packets as on the wire, or as the stack hands them over"),
+    ] = "wire"
+
+
+class Decode(Struct, forbid_unknown_fields=True, frozen=True):
+    """How packets are read."""
+
+    tunnels: Annotated[
+        Literal["auto", "always", "never"],
+        Meta(description="follow connections inside of tunnels; auto: only in replayed files"),
+    ] = "auto"
+    fragments: Annotated[Count, Meta(description="fragmented datagrams held at a time")] = 1024
+
+
+class Timeouts(Struct, forbid_unknown_fields=True, frozen=True):
+    """After how many idle seconds a connection ends whose socket is gone or cannot be seen."""
+
+    tcp_http: Seconds = 600
+    tcp_ssh: Seconds = 1800
+    tcp_active: Annotated[Seconds, Meta(description="established and active in the last minute")] = 600
+    tcp_idle: Seconds = 300
+    tcp_opening: Seconds = 60
+    tcp_closing: Seconds = 60
+    tcp_time_wait: Seconds = 30
+    tcp_closed: Seconds = 5
+    udp: Seconds = 60
+    udp_dns: Seconds = 30
+    udp_ssh: Seconds = 1800
+    udp_http: Annotated[Seconds, Meta(description="QUIC that carries HTTP")] = 600
+    quic_active: Seconds = 600
+    quic_idle: Seconds = 300
+    quic_opening: Seconds = 60
+    quic_draining: Seconds = 10
+    quic_closed: Seconds = 1
+    icmp: Seconds = 60
+    other: Seconds = 60
+    tombstone: Annotated[Seconds, Meta(description="how long late segments of an ended connection open no new one")] = 30
+    request: Annotated[Seconds, Meta(description="after which a request counts as unanswered")] = 30
+
+
+class Flow(Struct, forbid_unknown_fields=True, frozen=True):
+    """The connection table."""
+
+    limit: Annotated[Count, Meta(description="connections of all workers together")] = 100_000
+    publish_interval: Seconds = 1
+    sweep_interval: Seconds = 5
+    rate_window: Annotated[Seconds, Meta(description="time constant of the decaying rates")] = 10
+    settle: Annotated[Seconds, Meta(description="how long counts wait for their owner and protocol")] = 1
+    timeouts: Timeouts = field(default_factory=Timeouts)
+
+
+class Dpi(Struct, forbid_unknown_fields=True, frozen=True):
+    """Reading of application protocols."""
+
+    enabled: Annotated[bool, Meta(description="inspect payloads at all")] = True
+    protocols: Annotated[
+        tuple[str, ...], Meta(description="protocols to inspect; with a leading -, all but these; default: all")
+    ] = ()
+    packets: Annotated[Count, Meta(description="payload packets looked at until a connection counts as unknown")] = 32
+    bytes: Annotated[Count, Meta(description="payload bytes of a side kept for reassembly and probing")] = 65_536
+
+
+class GroupRule(Struct, forbid_unknown_fields=True, frozen=True):
+    """Renames processes: the first rule whose given patterns all match decides. `{0}` ... are the groups matched."""
+
+    name: str
+    executable: str = ""
+    command: str = ""
+    unit: str = ""
+
+
+class Identity(Struct, forbid_unknown_fields=True, frozen=True):
+    """Who owns a socket."""
+
+    method: Annotated[
+        Literal["auto", "netlink", "procfs", "psutil"], Meta(description="how owners are found; auto: the best there is")
+    ] = "auto"
+    interval: Annotated[Seconds, Meta(description="how often unresolved owners are asked for again")] = 2
+    namespaces: Annotated[bool, Meta(description="look into other network namespaces too")] = True
+    groups: Annotated[tuple[GroupRule, ...], Meta(description="rules that group processes (YAML only)")] = ()
+    proc: Annotated[str, Meta(description="where procfs is mounted")] = "/proc"
+
+
+class Metrics(Struct, forbid_unknown_fields=True, frozen=True):
+    """What is exported."""
+
+    series_limit: Annotated[Count, Meta(description="series in all")] = 20_000
+    family_limit: Annotated[Count, Meta(description="series of one family")] = 5_000
+    expiry: Annotated[Seconds, Meta(description="idle time after which a series without connections is dropped")] = 3600
+    rates: Annotated[bool, Meta(description="export the decaying byte rates")] = True
+    packets: Annotated[bool, Meta(description="export packet counters per process too")] = False
+    created: Annotated[bool, Meta(description="export _created series in OpenMetrics")] = False
+
+
+class Own(Struct, forbid_unknown_fields=True, frozen=True):
+    """The exporter's own traffic (section `self`)."""
+
+    traffic: Annotated[bool, Meta(description="inspect our own traffic as any other")] = False
+
+
+class Web(Struct, forbid_unknown_fields=True, frozen=True):
+    """The HTTP server; names as in exporter-toolkit."""
+
+    listen_address: Annotated[
+        tuple[str, ...], Meta(description="address to listen on: `:port`, `host:port` or `[v6]:port`")
+    ] = (":10187",)
+    telemetry_path: Annotated[str, Meta(pattern="^/.", description="path of the metrics")] = "/metrics"
+    config_file: Annotated[str, Meta(description="TLS and authentication, in exporter-toolkit's web.config format")] = ""
+    max_requests: Annotated[Count, Meta(description="scrapes served at the same time")] = 40
+
+
+class Log(Struct, forbid_unknown_fields=True, frozen=True):
+    """Log lines on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Annotated[Literal["auto", "console", "json"], Meta(description="auto: console on a terminal")] = "auto"
+
+
+class Process(Struct, forbid_unknown_fields=True, frozen=True):
+    """How our own processes run (section `process`)."""
+
+    user: Annotated[str, Meta(description="user of the unprivileged processes: a name or a number")] = "nobody"
+    sandbox: Annotated[
+        Literal["auto", "off", "strict"], Meta(description="auto: as much as works; strict: all of it, or do not start")
+    ] = "auto"
+
+
+class Config(Struct, forbid_unknown_fields=True, frozen=True):
+    """All settings."""
+
+    workers: Annotated[int | Literal["auto"], Meta(description="packet workers; auto: min(4, cores)")] = 1
+    capture: Capture = field(default_factory=Capture)
+    decode: Decode = field(default_factory=Decode)
+    flow: Flow = field(default_factory=Flow)
+    dpi: Dpi = field(default_factory=Dpi)
+    identity: Identity = field(default_factory=Identity)
+    metrics: Metrics = field(default_factory=Metrics)
+    own: Own = field(default_factory=Own, name="self")
+    web: Web = field(default_factory=Web)
+    log: Log = field(default_factory=Log)
+    process: Process = field(default_factory=Process)
+
+
+def dump(config: Config) -> bytes:
+    """Give the configuration as JSON, as the supervisor hands it to its children."""
+    return msgspec.json.encode(config)
+
+
+def load(data: bytes) -> Config:
+    """Read what `dump` wrote."""
+    return msgspec.json.decode(data, type=Config)

@@ -1,0 +1,79 @@
+"""What `exporter/dpi/x.py` declares as `DISSECTOR`: how one application protocol is recognised and read.
+
+A dissector is pure: bytes in, messages out. It names itself, its transports and its closed sets of operations and
+statuses (they become labels, so the network must not choose them), a cheap probe, and a parser per connection.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from exporter.model import Message
+
+__all__ = ["MORE", "NO", "YES", "Dissector", "Ends", "Parser"]
+
+NO, MORE, YES = 0, 1, 2
+"""A probe's three answers: never this protocol; cannot tell yet; certainly this one."""
+
+MAX_LABELS = 64
+"""How many operations or statuses one dissector may declare."""
+
+
+class Ends(NamedTuple):
+    """Addresses (packed) and ports of both sides. Side 0 began the connection, or was seen first."""
+
+    address0: bytes
+    port0: int
+    address1: bytes
+    port1: int
+
+
+class Parser(Protocol):
+    """One connection's reader. `feed` gets each side's bytes in order and without holes (TCP), or one datagram (UDP)."""
+
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
+        """Read on; raise `ParseError` and nothing else. Never keep more than a bounded amount of data."""
+        ...
+
+    def skip(self, side: int) -> int:
+        """Tell how many of this side's next bytes need not be fed (a body of known length); -1: none ever again.
+
+        Bytes that were skipped are never fed. 0: feed everything. Asked after each `feed`.
+        """
+        ...
+
+    def gap(self, side: int) -> bool:
+        """Bytes of this side were lost. Return True if reading can resume at the next segment, False to give up."""
+        ...
+
+    def close(self, side: int) -> Iterable[Message]:
+        """Say what can still be said when a side ends (a response whose body is delimited by the close)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Dissector:
+    """One application protocol.
+
+    `name` is the protocol label and the module's and vector file's name. `ports` decide who is asked first; they prove
+    nothing. `operations` and `statuses` are closed sets of at most 64; the engine maps all else to `other`.
+    `probe(side, data, ends)` sees the first bytes of a side (TCP, from the first byte seen, at most 4096) or one
+    datagram (UDP), is cheap and never raises. `idle`, seconds, replaces the default idle timeout once recognised.
+    """
+
+    name: str
+    transports: frozenset[str]
+    ports: frozenset[int]
+    operations: frozenset[str]
+    statuses: frozenset[str]
+    probe: Callable[[int, bytes, Ends], int]
+    parser: Callable[[Ends, str], Parser]
+    reads: str
+    specification: str
+    idle: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would let the network choose labels."""
+        if len(self.operations) > MAX_LABELS or len(self.statuses) > MAX_LABELS:
+            msg = f"{self.name}: at most {MAX_LABELS} operations and statuses"
+            raise ValueError(msg)

@@ -1,0 +1,1 @@
+"""What leaves the exporter: Prometheus exposition, HTTP."""

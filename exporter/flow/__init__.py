@@ -1,0 +1,1 @@
+"""The connection table: states, timeouts, reassembly, inspection, exchanges and rates. Pure."""

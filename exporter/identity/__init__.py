@@ -1,0 +1,1 @@
+"""From a socket to the process, container and pod that own it."""

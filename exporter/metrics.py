@@ -1,0 +1,1 @@
+"""The table of every metric, defined once. (Being written.)"""
