@@ -1,0 +1,129 @@
+"""What all tests share: where things are, and what this machine can do.
+
+A marker names what a test needs. Where that is absent the test is skipped and says why; with `CI=true` it fails
+instead, so that no test is silently left out of a run that decides something.
+"""
+
+import ctypes
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+CORPUS = Path(os.environ.get("NETPROC_CORPUS") or REPO.parent / "shared" / "corpus").resolve()
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+BPF_MAP_CREATE = 0
+BPF_MAP_TYPE_ARRAY = 2
+BPF_SYSCALL = {"x86_64": 321, "aarch64": 280}
+
+
+def lacks_root() -> str:
+    return "" if os.geteuid() == 0 else "not root"
+
+
+def lacks_net_raw() -> str:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        return f"no packet socket: {error.strerror}"
+    return ""
+
+
+def lacks_netns() -> str:
+    if not (find_tool("unshare") and find_tool("ip")):
+        return "no unshare or ip command"
+    made = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False)
+    return made.stderr.strip()
+
+
+def lacks_bpf() -> str:
+    """Make the smallest map there is: kernel, seccomp and capabilities all have their say."""
+    number = BPF_SYSCALL.get(platform.machine())
+    if number is None:
+        return f"bpf() has no known number on {platform.machine()}"
+    libc = ctypes.CDLL(None, use_errno=True)
+    attributes = (ctypes.c_uint32 * 32)(BPF_MAP_TYPE_ARRAY, 4, 4, 1)
+    fd = libc.syscall(number, BPF_MAP_CREATE, ctypes.byref(attributes), ctypes.sizeof(attributes))
+    if fd < 0:
+        return f"no bpf(): {os.strerror(ctypes.get_errno())}"
+    os.close(fd)
+    return ""
+
+
+def lacks_corpus() -> str:
+    return "" if (CORPUS / "manifest.tsv").is_file() else f"no corpus in {CORPUS}; set NETPROC_CORPUS"
+
+
+NEEDS: dict[str, Callable[[], str]] = {
+    "root": lacks_root,
+    "net_raw": lacks_net_raw,
+    "netns": lacks_netns,
+    "bpf": lacks_bpf,
+    "corpus": lacks_corpus,
+}
+
+
+@cache
+def lacks(marker: str) -> str:
+    """Why tests with this marker cannot run here; "" if they can."""
+    return NEEDS[marker]()
+
+
+def find_tool(name: str) -> str | None:
+    """Find a command also where servers lie, which is not on everybody's PATH."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def cannot(why: str) -> None:
+    """Skip, loudly; in CI fail."""
+    if IN_CI:
+        pytest.fail(f"CI must run every test, but here: {why}", pytrace=False)
+    pytest.skip(why)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in NEEDS:
+        if item.get_closest_marker(marker) and (why := lacks(marker)):
+            cannot(why)
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The repository's root."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The corpus of captures; the test also bears the marker `corpus`, or is skipped all the same."""
+    if why := lacks("corpus"):
+        cannot(why)
+    return CORPUS
+
+
+@pytest.fixture(scope="session")
+def short() -> bool:
+    """Tell whether the short form was asked for (`SHORT=1`, as CI does)."""
+    return bool(os.environ.get("NETPROC_SHORT"))
+
+
+@pytest.fixture(scope="session")
+def tool() -> Callable[[str], str]:
+    """Find a program that a test drives: `nginx = tool("nginx")`."""
+
+    def find(name: str) -> str:
+        path = find_tool(name)
+        if path is None:
+            cannot(f"no {name}; `make setup-test` installs it")
+        return str(path)
+
+    return find

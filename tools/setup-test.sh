@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Installs what the tests use beside what running needs: real servers, clients and tools. Quick when done already.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+"$root/tools/setup-run.sh"
+lock_setup
+stamped test && exit 0
+install_packages \
+    bind9-dnsutils ca-certificates curl dnsmasq-base ethtool git iperf3 iproute2 iputils-ping libcap2-bin mmdebstrap \
+    nginx-light openssh-client openssh-server openssl postgresql procps prometheus socat tcpdump util-linux
+install_python '[dev,otel]'
+write_stamp test
+say "done"
