@@ -1,0 +1,277 @@
+"""How a ledger lies in a memory file: a header and two halves, written in turns; the latest complete one holds.
+
+    header   magic, layout version, size of the file, sequence number of the last publication
+    half     sequence, epoch, length and checksum of the labels, count and checksum of the values; values; labels
+
+The labels are a log: what a publication adds is one chunk, so that nothing is encoded twice, and a reader that knows
+the log up to some length decodes the rest only. A log with too much of the past in it begins anew (a new epoch).
+
+The writer marks a half as broken, writes it, marks it with its sequence number and names that number in the header. A
+reader that sees the mark change while it copies tries again; a writer that dies leaves the other half.
+"""
+
+import struct
+from array import array
+from collections.abc import Iterable
+from typing import NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from exporter.config import Metrics
+from exporter.errors import NetprocError
+from exporter.metrics import BY_NAME, Family
+from exporter.model import IdentityKey
+
+__all__ = ["Labels", "Log", "RefusedError", "Snapshot", "read", "size"]
+
+MAGIC = b"netprocL"
+LAYOUT = 1
+HEADER = struct.Struct("<8sQQQ")
+SEQUENCE = struct.Struct("<Q")
+SEQUENCE_AT = 24
+HALF = struct.Struct("<QQQIII")
+HALF_SIZE = 64
+FIRST = 4096
+CHUNK = struct.Struct("<I")
+ROW_BYTES = 512
+"""Room for the labels of a row: both its records and the past that the log may carry."""
+SPARE = 16_384
+"""Values beside the limit: `other`, `unknown`, `kernel` and what has no identity."""
+TRIES = 100
+WASTE = 1_000
+"""So many rows that are gone are no reason to begin anew."""
+
+Key = tuple[Family, IdentityKey, tuple[str, ...]]
+
+
+class RefusedError(NetprocError):
+    """The memory file holds no complete half; `reason` is `empty`, `layout` or `damaged`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Who(msgspec.Struct, array_like=True, tag=0):
+    """From here on, `number` means this identity."""
+
+    number: int
+    process: str
+    container: str
+    pod: str
+
+
+class Add(msgspec.Struct, array_like=True, tag=1):
+    """From here on, the values at `slot` are this row's."""
+
+    slot: int
+    family: str
+    who: int
+    labels: tuple[str, ...]
+    created: float
+
+
+class Drop(msgspec.Struct, array_like=True, tag=2):
+    """From here on, `slot` is nobody's."""
+
+    slot: int
+
+
+Record = Who | Add | Drop
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(list[Record])
+
+
+class Snapshot(NamedTuple):
+    """A complete half, copied."""
+
+    sequence: int
+    epoch: int
+    labels: bytes
+    values: "array[float]"
+
+
+def size(limits: Metrics) -> int:
+    """Give the size of the memory file: large, but only pages that were written cost memory."""
+    room = rows(limits) * (8 + ROW_BYTES)
+    return FIRST + 2 * (-(-(HALF_SIZE + room) // 4096) * 4096)
+
+
+def rows(limits: Metrics) -> int:
+    """Give how many values a half has room for."""
+    return limits.series_limit + SPARE
+
+
+class Half(NamedTuple):
+    """Where a half lies in its file."""
+
+    start: int
+    values: int
+    labels: int
+    end: int
+
+
+def _half(buffer: memoryview, sequence: int) -> Half:
+    whole = (len(buffer) - FIRST) // 2 // 4096 * 4096
+    start = FIRST + (sequence & 1) * whole
+    values = start + HALF_SIZE
+    return Half(start, values, values + (whole - HALF_SIZE) // (8 + ROW_BYTES) * 8, start + whole)
+
+
+def read(buffer: memoryview) -> Snapshot:
+    """Copy the last complete half; `RefusedError` where there is none."""
+    magic, layout, length, _ = HEADER.unpack_from(buffer, 0)
+    if magic != MAGIC:
+        raise RefusedError("empty" if magic == bytes(8) else "layout")
+    if layout != LAYOUT or length != len(buffer):
+        raise RefusedError("layout")
+    sequence = 0
+    for _ in range(TRIES):
+        (sequence,) = SEQUENCE.unpack_from(buffer, SEQUENCE_AT)
+        snapshot = _copy(buffer, sequence) if sequence else None
+        if snapshot is not None:
+            return snapshot
+    snapshot = _copy(buffer, sequence - 1) if sequence > 1 else None
+    if snapshot is None:
+        raise RefusedError("damaged" if sequence else "empty")
+    return snapshot
+
+
+def _copy(buffer: memoryview, sequence: int) -> Snapshot | None:
+    """Copy a half; None if it is not this publication's, or changed meanwhile."""
+    half = _half(buffer, sequence)
+    mark, epoch, length, labels_sum, count, values_sum = HALF.unpack_from(buffer, half.start)
+    if mark != sequence or half.values + 8 * count > half.labels or half.labels + length > half.end:
+        return None
+    values = bytes(buffer[half.values : half.values + 8 * count])
+    labels = bytes(buffer[half.labels : half.labels + length])
+    (mark,) = SEQUENCE.unpack_from(buffer, half.start)
+    if mark != sequence or crc32(labels) != labels_sum or crc32(values) != values_sum:
+        return None
+    return Snapshot(sequence, epoch, labels, array("d", values))
+
+
+class Log:
+    """The writer's side: the labels so far, and what each half holds of them."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+        self._epoch = 1
+        self._text = bytearray()
+        self._sum = 0
+        self._pending: list[Record] = []
+        self._numbers: dict[IdentityKey, int] = {}
+        self._adds = self._drops = 0
+        self._written = [(0, 0), (0, 0)]
+
+    def add(self, slot: int, key: Key, created: float) -> None:
+        family, identity, labels = key
+        number = self._numbers.get(identity)
+        if number is None:
+            number = self._numbers[identity] = len(self._numbers)
+            self._pending.append(Who(number, *identity))
+        self._pending.append(Add(slot, family.name, number, labels, created))
+        self._adds += 1
+
+    def drop(self, slot: int) -> None:
+        self._pending.append(Drop(slot))
+        self._drops += 1
+
+    def wasteful(self) -> bool:
+        """Tell whether more than half of the log is about rows that are gone."""
+        return self._drops > WASTE and 2 * self._drops > self._adds
+
+    def restart(self, rows: Iterable[tuple[int, Key, float]]) -> None:
+        """Begin a new epoch with what is there now."""
+        self._epoch = self._sequence + 1
+        self._text.clear()
+        self._sum = self._adds = self._drops = 0
+        self._pending.clear()
+        self._numbers.clear()
+        for slot, key, created in rows:
+            self.add(slot, key, created)
+
+    def resume(self, sequence: int) -> None:
+        """Follow on a predecessor's publication; its labels are replaced by ours."""
+        self._sequence = sequence
+        self._epoch = sequence + 1
+
+    def publish(self, buffer: memoryview, values: "array[float]") -> bool:
+        """Write the next half and then name it in the header."""
+        self._encode()
+        sequence = self._sequence + 1
+        half = _half(buffer, sequence)
+        if half.values + 8 * len(values) > half.labels or half.labels + len(self._text) > half.end:
+            return False
+        self._sequence = sequence
+        SEQUENCE.pack_into(buffer, half.start, 0)
+        epoch, done = self._written[sequence & 1]
+        if epoch != self._epoch:
+            done = 0
+        with memoryview(values).cast("B") as numbers, memoryview(self._text) as text:
+            buffer[half.values : half.values + len(numbers)] = numbers
+            buffer[half.labels + done : half.labels + len(text)] = text[done:]
+            check = crc32(numbers)
+        HALF.pack_into(buffer, half.start, 0, self._epoch, len(self._text), self._sum, len(values), check)
+        SEQUENCE.pack_into(buffer, half.start, sequence)
+        HEADER.pack_into(buffer, 0, MAGIC, LAYOUT, len(buffer), sequence)
+        self._written[sequence & 1] = (self._epoch, len(self._text))
+        return True
+
+    def _encode(self) -> None:
+        if not self._pending:
+            return
+        chunk = _ENCODER.encode(self._pending)
+        self._pending.clear()
+        head = CHUNK.pack(len(chunk))
+        self._text += head
+        self._text += chunk
+        self._sum = crc32(chunk, crc32(head, self._sum))
+
+
+class Labels:
+    """The reader's side: the rows of the last snapshot. Decodes only what is new."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, tuple[Key, float]] = {}
+        self.sequence = 0
+        self._epoch = 0
+        self._length = 0
+        self._who: dict[int, IdentityKey] = {}
+        self._same: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def extend(self, snapshot: Snapshot) -> bool:
+        """Take a snapshot's labels; tell whether any row came or went."""
+        length = len(snapshot.labels)
+        same = self._epoch == snapshot.epoch and self._length <= length and self.sequence <= snapshot.sequence
+        if not same:
+            self.rows.clear()
+            self._who.clear()
+            self._same.clear()
+            self._length = 0
+        self.sequence, self._epoch = snapshot.sequence, snapshot.epoch
+        if same and self._length == length:
+            return False
+        text = memoryview(snapshot.labels)
+        at, self._length = self._length, length
+        try:
+            while at < length:
+                (chunk,) = CHUNK.unpack_from(text, at)
+                at += CHUNK.size + chunk
+                self._apply(_DECODER.decode(text[at - chunk : at]))
+        except (struct.error, msgspec.DecodeError, KeyError) as error:
+            raise RefusedError("damaged") from error
+        return True
+
+    def _apply(self, records: list[Record]) -> None:
+        for record in records:
+            if isinstance(record, Add):
+                family = BY_NAME.get(record.family)
+                if family is not None:
+                    labels = self._same.setdefault(record.labels, record.labels)
+                    self.rows[record.slot] = ((family, self._who[record.who], labels), record.created)
+            elif isinstance(record, Who):
+                self._who[record.number] = IdentityKey(record.process, record.container, record.pod)
+            else:
+                self.rows.pop(record.slot, None)
