@@ -84,6 +84,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("text", ["see /work/x", "path=/home/me", "`/Users/me/thing`"])
-def test_absolute_paths_are_found(text: str) -> None:
-    assert ELSEWHERE.search(text)
+@pytest.mark.parametrize("top", ["work", "home", "Users"])
+@pytest.mark.parametrize("form", ["see /{}/x", "path=/{}/me", "`/{}/me/thing`"])
+def test_absolute_paths_are_found(top: str, form: str) -> None:
+    assert ELSEWHERE.search(form.format(top))

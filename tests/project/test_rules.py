@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-PURE = ("decode", "dpi", "engine", "flow", "formats", "ledger")
+PURE = ("decode", "dpi", "engine", "flow", "formats", "ledger", "ledgerfile")
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 IMPURE_METHODS = {"now", "utcnow", "today"}
 
