@@ -266,14 +266,15 @@ class Ledger:
 
         To be called before anything was counted. `empty` is a new file; else the file is refused and overwritten.
         """
+        labels = ledgerfile.Labels()
         try:
             snapshot = ledgerfile.read(buffer)
+            labels.extend(snapshot)
         except ledgerfile.RefusedError as refused:
             return refused.reason
-        labels = ledgerfile.Labels()
-        labels.extend(snapshot)
-        for slot, (key, created) in labels.rows.items():
-            self._continue(key, created, snapshot.values[slot : slot + key[0].width])
+        for family, entries in labels.families.items():
+            for slot, (key, created) in entries.items():
+                self._continue(key, created, snapshot.values[slot : slot + family.width])
         self._log.resume(snapshot.sequence)
         self._seen = array("d", self.values)
         self._before = array("d", self.values)

@@ -23,7 +23,7 @@ from exporter.errors import NetprocError
 from exporter.metrics import BY_NAME, Family
 from exporter.model import IdentityKey
 
-__all__ = ["Labels", "Log", "RefusedError", "Snapshot", "read", "size"]
+__all__ = ["Entry", "Labels", "Log", "RefusedError", "Snapshot", "read", "size"]
 
 MAGIC = b"netprocL"
 LAYOUT = 1
@@ -81,6 +81,13 @@ class Drop(msgspec.Struct, array_like=True, tag=2):
 Record = Who | Add | Drop
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(list[Record])
+
+
+class Entry(NamedTuple):
+    """A row as a reader knows it."""
+
+    key: Key
+    created: float
 
 
 class Snapshot(NamedTuple):
@@ -231,47 +238,68 @@ class Log:
 
 
 class Labels:
-    """The reader's side: the rows of the last snapshot. Decodes only what is new."""
+    """The reader's side: the rows of the last snapshot. Decodes only what is new.
+
+    `changed` are the families whose rows came or went, `dropped` the rows that went; who reads them clears them.
+    """
 
     def __init__(self) -> None:
-        self.rows: dict[int, tuple[Key, float]] = {}
+        self.families: dict[Family, dict[int, Entry]] = {}
+        self.changed: set[Family] = set()
+        self.dropped: list[tuple[int, Entry]] = []
         self.sequence = 0
+        self._where: dict[int, Family] = {}
         self._epoch = 0
         self._length = 0
         self._who: dict[int, IdentityKey] = {}
         self._same: dict[tuple[str, ...], tuple[str, ...]] = {}
 
-    def extend(self, snapshot: Snapshot) -> bool:
-        """Take a snapshot's labels; tell whether any row came or went."""
+    def extend(self, snapshot: Snapshot) -> None:
+        """Take over a snapshot's labels."""
         length = len(snapshot.labels)
-        same = self._epoch == snapshot.epoch and self._length <= length and self.sequence <= snapshot.sequence
-        if not same:
-            self.rows.clear()
+        if self._epoch == snapshot.epoch and self._length <= length and self.sequence <= snapshot.sequence:
+            self._decode(snapshot.labels, self._length)
+        else:
+            before = self.families
+            self.families = {}
+            self._where.clear()
             self._who.clear()
             self._same.clear()
-            self._length = 0
-        self.sequence, self._epoch = snapshot.sequence, snapshot.epoch
-        if same and self._length == length:
-            return False
-        text = memoryview(snapshot.labels)
-        at, self._length = self._length, length
+            self._decode(snapshot.labels, 0)
+            self._compare(before)
+        self.sequence, self._epoch, self._length = snapshot.sequence, snapshot.epoch, length
+
+    def _compare(self, before: dict[Family, dict[int, Entry]]) -> None:
+        """Find what is gone after a new beginning; slots may have changed."""
+        for family, entries in before.items():
+            self.changed.add(family)
+            now = set(self.families.get(family, {}).values())
+            self.dropped.extend((slot, entry) for slot, entry in entries.items() if entry not in now)
+
+    def _decode(self, labels: bytes, at: int) -> None:
+        text = memoryview(labels)
         try:
-            while at < length:
-                (chunk,) = CHUNK.unpack_from(text, at)
-                at += CHUNK.size + chunk
-                self._apply(_DECODER.decode(text[at - chunk : at]))
+            while at < len(text):
+                (length,) = CHUNK.unpack_from(text, at)
+                at += CHUNK.size + length
+                for record in _DECODER.decode(text[at - length : at]):
+                    self._apply(record)
         except (struct.error, msgspec.DecodeError, KeyError) as error:
             raise RefusedError("damaged") from error
-        return True
 
-    def _apply(self, records: list[Record]) -> None:
-        for record in records:
-            if isinstance(record, Add):
-                family = BY_NAME.get(record.family)
-                if family is not None:
-                    labels = self._same.setdefault(record.labels, record.labels)
-                    self.rows[record.slot] = ((family, self._who[record.who], labels), record.created)
-            elif isinstance(record, Who):
-                self._who[record.number] = IdentityKey(record.process, record.container, record.pod)
-            else:
-                self.rows.pop(record.slot, None)
+    def _apply(self, record: Record) -> None:
+        if isinstance(record, Add):
+            family = BY_NAME.get(record.family)
+            if family is None:
+                return
+            labels = self._same.setdefault(record.labels, record.labels)
+            entry = Entry((family, self._who[record.who], labels), record.created)
+            self.families.setdefault(family, {})[record.slot] = entry
+            self._where[record.slot] = family
+            self.changed.add(family)
+        elif isinstance(record, Who):
+            self._who[record.number] = IdentityKey(record.process, record.container, record.pod)
+        elif record.slot in self._where:
+            family = self._where.pop(record.slot)
+            self.changed.add(family)
+            self.dropped.append((record.slot, self.families[family].pop(record.slot)))
