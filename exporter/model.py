@@ -24,6 +24,7 @@ __all__ = [
     "Owner",
     "Packet",
     "Record",
+    "Scopes",
     "SocketRow",
     "Tally",
     "Watch",
@@ -138,7 +139,8 @@ class Packet:
     option of a SYN (0: none) for TCP, type << 8 | code for ICMP and ICMPv6, the operation for ARP, the type for IGMP.
     `tunnel` names the encapsulation around this packet ("" for the outermost); `inner` is the packet inside. `quoted`
     is the packet that an ICMP error speaks of. `fragment`: this packet is a later fragment, its ports came from the
-    cache. `pad` are bytes after the IP packet, `link` bytes before it.
+    cache. `pad` are bytes after the IP packet, `link` bytes before it. `leaving`: the frame's source is the capturing
+    interface's own hardware address (the engine sets it).
     """
 
     __slots__ = (
@@ -149,6 +151,7 @@ class Packet:
         "flags",
         "fragment",
         "inner",
+        "leaving",
         "length",
         "link",
         "pad",
@@ -180,6 +183,7 @@ class Packet:
     inner: "Packet | None"
     quoted: "Packet | None"
     fragment: bool
+    leaving: bool
     pad: int
     link: int
 
@@ -196,6 +200,7 @@ class Packet:
         self.inner = None
         self.quoted = None
         self.fragment = False
+        self.leaving = False
 
 
 class IdentityKey(NamedTuple):
@@ -298,6 +303,13 @@ class Addresses(msgspec.Struct, array_like=True, tag="addresses"):
     broadcast: tuple[bytes, ...] = ()
 
 
+class Scopes(msgspec.Struct, array_like=True, tag="scopes"):
+    """Identity to worker: which of our interfaces lead into another namespace. Replaces the last."""
+
+    interfaces: tuple[tuple[str, int], ...]
+    """(name, scope of what is behind it)."""
+
+
 class SocketRow(msgspec.Struct, array_like=True):
     """One socket of the kernel's table: a connection that need not have sent anything yet."""
 
@@ -321,5 +333,5 @@ class Listing(msgspec.Struct, array_like=True, tag="listing"):
     last: bool
 
 
-Record = Ask | Watch | Gone | Hello | Answer | Addresses | Listing
+Record = Ask | Watch | Gone | Hello | Answer | Addresses | Scopes | Listing
 """All that travels between a worker and the identity process."""
