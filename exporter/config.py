@@ -1,8 +1,8 @@
 """The configuration, declared once: flags, environment variables, YAML keys, defaults and documentation derive from it.
 
 A field `snaplen` of the section `capture` is the flag `--capture.snaplen`, the variable `NETPROC_CAPTURE_SNAPLEN` and
-the YAML key `capture: {snaplen: ...}`; an underscore in a field is a hyphen in the flag. Times are seconds, sizes bytes.
-This module declares; `configload.py` reads.
+the YAML key `capture: {snaplen: ...}`; an underscore in a field is a hyphen in the flag. Times are seconds, sizes
+bytes. This module declares; `configload.py` reads. `title` of a Meta is what error messages call the expected value.
 """
 
 from typing import Annotated, Literal
@@ -14,6 +14,13 @@ __all__ = ["Config", "GroupRule", "dump", "load"]
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100_000_000)]
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]|[^\[\]:/\s]*):[0-9]{1,5}$",
+        title=":port, host:port or [IPv6]:port",
+    ),
+]
 
 
 class Capture(Struct, forbid_unknown_fields=True, frozen=True):
@@ -23,16 +30,23 @@ class Capture(Struct, forbid_unknown_fields=True, frozen=True):
     interface: Annotated[
         tuple[str, ...], Meta(description="interface to capture on, glob allowed; default: all that are up")
     ] = ()
-    exclude_interface: Annotated[tuple[str, ...], Meta(description="interface to leave out, glob allowed")] = ()
+    exclude_interface: Annotated[
+        tuple[str, ...], Meta(description="interface to leave out, glob allowed")
+    ] = ()
     loopback: Annotated[bool, Meta(description="capture on the loopback interface too")] = True
     filter: Annotated[str, Meta(description="BPF filter expression (pcap-filter syntax)")] = ""
     snaplen: Annotated[int, Meta(ge=128, le=262_144, description="bytes kept of a packet")] = 16_384
     buffer_size: Annotated[
-        int, Meta(ge=262_144, le=2_147_483_648, description="ring memory of a worker, divided over its interfaces")
+        int,
+        Meta(
+            ge=262_144, le=2_147_483_648, description="ring memory of a worker, divided over its interfaces"
+        ),
     ] = 33_554_432
     count_as: Annotated[
         Literal["wire", "stack"],
-        Meta(description="count segmentation-offloaded packets as on the wire, or as the stack hands them over"),
+        Meta(
+            description="count segmentation-offloaded packets as on the wire, or as the stack hands them over"
+        ),
     ] = "wire"
 
 
@@ -68,7 +82,9 @@ class Timeouts(Struct, forbid_unknown_fields=True, frozen=True):
     quic_closed: Seconds = 1
     icmp: Seconds = 60
     other: Seconds = 60
-    tombstone: Annotated[Seconds, Meta(description="how long late segments of an ended connection open no new one")] = 30
+    tombstone: Annotated[
+        Seconds, Meta(description="how long late segments of an ended connection open no new one")
+    ] = 30
     request: Annotated[Seconds, Meta(description="after which a request counts as unanswered")] = 30
 
 
@@ -88,10 +104,15 @@ class Dpi(Struct, forbid_unknown_fields=True, frozen=True):
 
     enabled: Annotated[bool, Meta(description="inspect payloads at all")] = True
     protocols: Annotated[
-        tuple[str, ...], Meta(description="protocols to inspect; with a leading -, all but these; default: all")
+        tuple[str, ...],
+        Meta(description="protocols to inspect; with a leading -, all but these; default: all"),
     ] = ()
-    packets: Annotated[Count, Meta(description="payload packets looked at until a connection counts as unknown")] = 32
-    bytes: Annotated[Count, Meta(description="payload bytes of a side kept for reassembly and probing")] = 65_536
+    packets: Annotated[
+        Count, Meta(description="payload packets looked at until a connection counts as unknown")
+    ] = 32
+    bytes: Annotated[Count, Meta(description="payload bytes of a side kept for reassembly and probing")] = (
+        65_536
+    )
 
 
 class GroupRule(Struct, forbid_unknown_fields=True, frozen=True):
@@ -107,7 +128,8 @@ class Identity(Struct, forbid_unknown_fields=True, frozen=True):
     """Who owns a socket."""
 
     method: Annotated[
-        Literal["auto", "netlink", "procfs", "psutil"], Meta(description="how owners are found; auto: the best there is")
+        Literal["auto", "netlink", "procfs", "psutil"],
+        Meta(description="how owners are found; auto: the best there is"),
     ] = "auto"
     interval: Annotated[Seconds, Meta(description="how often unresolved owners are asked for again")] = 2
     namespaces: Annotated[bool, Meta(description="look into other network namespaces too")] = True
@@ -120,7 +142,9 @@ class Metrics(Struct, forbid_unknown_fields=True, frozen=True):
 
     series_limit: Annotated[Count, Meta(description="series in all")] = 20_000
     family_limit: Annotated[Count, Meta(description="series of one family")] = 5_000
-    expiry: Annotated[Seconds, Meta(description="idle time after which a series without connections is dropped")] = 3600
+    expiry: Annotated[
+        Seconds, Meta(description="idle time after which a series without connections is dropped")
+    ] = 3600
     rates: Annotated[bool, Meta(description="export the decaying byte rates")] = True
     packets: Annotated[bool, Meta(description="export packet counters per process too")] = False
     created: Annotated[bool, Meta(description="export _created series in OpenMetrics")] = False
@@ -136,33 +160,49 @@ class Web(Struct, forbid_unknown_fields=True, frozen=True):
     """The HTTP server; names as in exporter-toolkit."""
 
     listen_address: Annotated[
-        tuple[str, ...], Meta(description="address to listen on: `:port`, `host:port` or `[v6]:port`")
+        tuple[Address, ...],
+        Meta(min_length=1, description="address to listen on: `:port`, `host:port` or `[v6]:port`"),
     ] = (":10187",)
-    telemetry_path: Annotated[str, Meta(pattern="^/.", description="path of the metrics")] = "/metrics"
-    config_file: Annotated[str, Meta(description="TLS and authentication, in exporter-toolkit's web.config format")] = ""
+    telemetry_path: Annotated[
+        str,
+        Meta(pattern=r"^/[\x21-\x7e]+$", title="a path such as /metrics", description="path of the metrics"),
+    ] = "/metrics"
+    config_file: Annotated[
+        str, Meta(description="TLS and authentication, in exporter-toolkit's web.config format")
+    ] = ""
     max_requests: Annotated[Count, Meta(description="scrapes served at the same time")] = 40
 
 
 class Log(Struct, forbid_unknown_fields=True, frozen=True):
     """Log lines on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Annotated[Literal["auto", "console", "json"], Meta(description="auto: console on a terminal")] = "auto"
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least important lines to write")
+    ] = "info"
+    format: Annotated[Literal["auto", "console", "json"], Meta(description="auto: console on a terminal")] = (
+        "auto"
+    )
 
 
 class Process(Struct, forbid_unknown_fields=True, frozen=True):
     """How our own processes run (section `process`)."""
 
-    user: Annotated[str, Meta(description="user of the unprivileged processes: a name or a number")] = "nobody"
+    user: Annotated[str, Meta(description="user of the unprivileged processes: a name or a number")] = (
+        "nobody"
+    )
     sandbox: Annotated[
-        Literal["auto", "off", "strict"], Meta(description="auto: as much as works; strict: all of it, or do not start")
+        Literal["auto", "off", "strict"],
+        Meta(description="auto: as much as works; strict: all of it, or do not start"),
     ] = "auto"
 
 
 class Config(Struct, forbid_unknown_fields=True, frozen=True):
     """All settings."""
 
-    workers: Annotated[int | Literal["auto"], Meta(description="packet workers; auto: min(4, cores)")] = 1
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
+        Meta(description="packet workers; auto: min(4, cores)"),
+    ] = 1
     capture: Capture = field(default_factory=Capture)
     decode: Decode = field(default_factory=Decode)
     flow: Flow = field(default_factory=Flow)

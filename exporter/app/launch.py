@@ -1,0 +1,47 @@
+"""From the command line to the supervisor: the same process, but a new and small image of it."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+import exporter
+from exporter import config, ledgerfile
+from exporter.app import channels, listen, sandbox
+from exporter.config import Config
+
+__all__ = ["launch"]
+
+
+def resolved(settings: Config) -> Config:
+    """Check what only this machine can tell, and make paths absolute."""
+    for address in settings.web.listen_address:
+        listen.split_address(address)
+    if settings.process.sandbox != "off":
+        sandbox.resolve_user(settings.process.user)
+    if not settings.web.config_file:
+        return settings
+    path = str(Path(settings.web.config_file).absolute())
+    return msgspec.structs.replace(settings, web=msgspec.structs.replace(settings.web, config_file=path))
+
+
+def _make_importable() -> None:
+    """Children search no current directory; if we were found there (`python -m exporter`), say where we are."""
+    root = str(Path(exporter.__file__).parents[1])
+    if not sys.flags.safe_path and sys.path[0] == root:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+
+
+def launch(settings: Config) -> NoReturn:
+    """Become the supervisor. A signal that comes in between waits until it is there."""
+    descriptor = channels.config_file(config.dump(resolved(settings)))
+    os.set_inheritable(descriptor, True)  # noqa: FBT003  (the standard library's own interface)
+    _make_importable()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+    command = [sys.executable, "-P", "-m", "exporter.app.supervisor"]
+    flags = ["--config-fd", str(descriptor), "--ledger-size", str(ledgerfile.size(settings.metrics))]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, *flags])  # noqa: S606  (our own interpreter, without a shell)

@@ -1,0 +1,62 @@
+"""What the commands print that only describe: metrics, protocols, the configuration."""
+
+import json
+from collections.abc import Sequence
+
+import msgspec
+import yaml
+
+from exporter.config import Config
+
+__all__ = ["configuration", "metrics", "protocols", "schema", "table"]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Align columns; the last one may be as long as it likes."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head) - 1)]
+    return "\n".join(
+        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[-1]])
+        for line in lines
+    )
+
+
+def metrics() -> str:
+    """Document every family: name, type, meaning, labels."""
+    from exporter.metrics import ALL, Scope
+
+    identity = {
+        Scope.FULL: ("process", "container", "(namespace, pod, workload)"),
+        Scope.COARSE: ("process", "(or namespace, workload)"),
+        Scope.NONE: (),
+    }
+    blocks = []
+    for family in ALL:
+        labels = ", ".join((*identity[family.scope], *family.labels))
+        lines = [
+            f"{family.name} ({family.kind})",
+            f"    {family.help}",
+            f"    labels: {labels}" if labels else "",
+        ]
+        blocks.append("\n".join(filter(None, lines)))
+    blocks.append("Labels in brackets: in Kubernetes only.")
+    return "\n".join(blocks)
+
+
+def protocols() -> str:
+    from exporter import dpi
+
+    rows = [
+        (d.name, ", ".join(sorted(d.transports)), d.reads, d.specification)
+        for d in sorted(dpi.load().values(), key=lambda d: d.name)
+    ]
+    return table(("PROTOCOL", "TRANSPORTS", "READ", "SPECIFICATION"), rows)
+
+
+def configuration(config: Config) -> str:
+    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+
+
+def schema() -> str:
+    """Give the JSON schema of the YAML file, for editors."""
+    return json.dumps(msgspec.json.schema(Config), indent=2) + "\n"
