@@ -551,6 +551,7 @@ DEGRADED = Family(
     ("component", "reason"),
     _NONE,
     origin=Origin.EXPORTER,
+    merge=Merge.MAX,
 )
 SCRAPE_DURATION = Family(
     "netproc.scrape.duration",

@@ -49,14 +49,16 @@ def read_status(descriptor: int, before: Status) -> Status:
     return before
 
 
-def own_samples(status: Status, up: Iterable[bool], duration: float) -> Samples:
+def own_samples(
+    status: Status, degraded: Iterable[tuple[str, str]], up: Iterable[bool], duration: float
+) -> Samples:
     """Give the families that no ledger holds. `up`: whether each worker publishes."""
     version = (exporter.__version__, platform.python_version())
     samples: Samples = {
         metrics.BUILD: [(version, 1)],
         metrics.SCRAPE_DURATION: [((), duration)],
         metrics.WORKER_UP: [((str(number),), float(one)) for number, one in enumerate(up)],
-        metrics.DEGRADED: [(pair, 1) for pair in sorted(set(status.degraded))],
+        metrics.DEGRADED: [(pair, 1) for pair in sorted(set(degraded))],
     }
     for child, family in _RESTARTS.items():
         counts = {labels[0]: 0 for labels in family.closed} | status.restarts.get(child, {})

@@ -35,6 +35,7 @@ class Renderer:
         self._status = Status()
         self._process = ProcessText()
         self._duration = 0.0
+        self.degraded: list[tuple[str, str]] = []
 
     def refresh(self) -> None:
         """Read what is new. Called at each scrape, and now and then between."""
@@ -70,9 +71,11 @@ class Renderer:
         for block in self._shards.blocks():
             if wish.wants(block.family):
                 found[block.family.name] = self._block(block, wish)
-        for family, samples in own_samples(self._status, self.up(), self._duration).items():
+        degraded = (*self._status.degraded, *self.degraded)
+        for family, samples in own_samples(self._status, degraded, self.up(), self._duration).items():
             if samples and wish.wants(family):
-                found[family.name] = _own(family, samples, wish)
+                lines = _own(family, samples, wish)
+                found[family.name] = _joined(found.get(family.name, []), lines)
         parts = [line for name in sorted(found) for line in found[name]]
         parts.append(self._process.render(wish.names, openmetrics=wish.openmetrics))
         if wish.openmetrics:
@@ -107,6 +110,11 @@ def _own(family: Family, samples: list[tuple[tuple[str, ...], float]], wish: Wis
         before = text.prefixes(family, text.label_text(zip(family.labels, labels, strict=True)))
         lines += text.lines(before, [float(value)])
     return lines
+
+
+def _joined(some: list[str], others: list[str]) -> list[str]:
+    """Join what a ledger and this process say of one family (the header is in both)."""
+    return others if not some else [some[0], *sorted({*some[1:], *others[1:]})]
 
 
 def compress(body: bytes) -> bytes:
