@@ -20,14 +20,11 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from exporter.app import kernel, landlock, seccomp
 from exporter.app.kernel import PR
 from exporter.errors import ConfigError, UserError
-
-if TYPE_CHECKING:
-    from exporter.config import Config
 
 __all__ = [
     "NO_PRIVILEGE",
@@ -42,6 +39,31 @@ __all__ = [
 
 Degraded = tuple[str, str]
 """(component, reason), as `netproc_degraded_info` shows them."""
+
+
+class Process(Protocol):
+    """Section `process` of the configuration."""
+
+    @property
+    def user(self) -> str: ...
+    @property
+    def sandbox(self) -> str: ...
+
+
+class Web(Protocol):
+    """Section `web`."""
+
+    @property
+    def config_file(self) -> str: ...
+
+
+class Config(Protocol):
+    """What is read of the configuration, whose own module loads more than the standard library."""
+
+    @property
+    def process(self) -> Process: ...
+    @property
+    def web(self) -> Web: ...
 
 
 class Policy(NamedTuple):
@@ -134,7 +156,7 @@ def _can_read_installation(uid: int, gid: int) -> bool:
     return True
 
 
-def _user(config: "Config") -> tuple[int, int] | str:
+def _user(config: Config) -> tuple[int, int] | str:
     """Decide whom to become, or why not."""
     if os.geteuid() != 0:
         return "not_root"
@@ -183,7 +205,7 @@ def _privileges(policy: Policy, user: tuple[int, int] | str, found: list[Degrade
     kernel.limit(policy.capabilities)
 
 
-def _restrict(policy: Policy, config: "Config", readable: Sequence[str]) -> list[Degraded]:
+def _restrict(policy: Policy, config: Config, readable: Sequence[str]) -> list[Degraded]:
     """Take the steps in the order in which each still leaves the next one possible."""
     found: list[Degraded] = []
     user = _user(config)
@@ -198,7 +220,7 @@ def _restrict(policy: Policy, config: "Config", readable: Sequence[str]) -> list
     return found
 
 
-def _configured(config: "Config") -> list[str]:
+def _configured(config: Config) -> list[str]:
     """Directories, not files: what is replaced by a rename must stay readable."""
     return [str(Path(config.web.config_file).resolve().parent)] if config.web.config_file else []
 
@@ -210,7 +232,7 @@ def _die_with_parent(lifeline: int) -> None:
         os._exit(0)
 
 
-def enter(role: str, config: "Config", lifeline: int = -1, readable: Sequence[str] = ()) -> list[Degraded]:
+def enter(role: str, config: Config, lifeline: int = -1, readable: Sequence[str] = ()) -> list[Degraded]:
     """Restrict this process for good and tell what could not be done; to be called in its only thread.
 
     `lifeline` is the descriptor that ends when the supervisor does; `readable` are further paths that the role reads.

@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exporter import log
 from exporter.app import channels, children, kernel, listen, sandbox
 from exporter.app.keeper import Keeper, Say
 from exporter.errors import UserError
+from exporter.log import lines
 
 __all__ = ["main", "run"]
 
@@ -29,13 +29,13 @@ Settings = dict[str, Any]
 
 def speaker(settings: Settings) -> Say:
     """Give the supervisor's whole logger: `say(level, event, key=value)`."""
-    form = log.choose(settings["format"], sys.stderr)
-    least = log.LEVELS[settings["level"]]
+    form = lines.choose(settings["format"], sys.stderr)
+    least = lines.LEVELS[settings["level"]]
 
     def say(level: str, event: str, **keys: object) -> None:
-        if log.LEVELS[level] < least:
+        if lines.LEVELS[level] < least:
             return
-        fields = {"timestamp": log.now(), "level": level, "component": "supervisor", "event": event, **keys}
+        fields = {"timestamp": lines.now(), "level": level, "component": "supervisor", "event": event, **keys}
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone must not end us
             print(form(fields), file=sys.stderr, flush=True)  # noqa: T201  (a log line)
 
