@@ -10,7 +10,7 @@ import msgspec
 
 import exporter
 from exporter import config, ledgerfile
-from exporter.app import channels, listen, sandbox
+from exporter.app import channels, listen, user
 from exporter.config import Config
 
 __all__ = ["launch"]
@@ -21,7 +21,7 @@ def resolved(settings: Config) -> Config:
     for address in settings.web.listen_address:
         listen.split_address(address)
     if settings.process.sandbox != "off":
-        sandbox.resolve_user(settings.process.user)
+        user.resolve_user(settings.process.user)
     if not settings.web.config_file:
         return settings
     path = str(Path(settings.web.config_file).absolute())

@@ -11,170 +11,19 @@ error. /proc is allowed whole: its directories of processes are new inodes after
 /proc/self would be lost with them; Landlock itself keeps other processes' memory, descriptors and environment closed.
 """
 
-import errno
 import os
-import pwd
 import select
 import signal
-import socket
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 from exporter.app import kernel, landlock, seccomp
 from exporter.app.kernel import PR
-from exporter.errors import ConfigError, UserError
+from exporter.app.policy import NO_PRIVILEGE, READABLE, ROLES, SUPERVISOR, Config, Degraded, Policy, explain
+from exporter.app.user import become, choose, installation
+from exporter.errors import UserError
 
-__all__ = [
-    "NO_PRIVILEGE",
-    "ROLES",
-    "Degraded",
-    "enter",
-    "explain",
-    "missing",
-    "resolve_user",
-    "restrict_supervisor",
-]
-
-Degraded = tuple[str, str]
-"""(component, reason), as `netproc_degraded_info` shows them."""
-
-
-class Process(Protocol):
-    """Section `process` of the configuration."""
-
-    @property
-    def user(self) -> str: ...
-    @property
-    def sandbox(self) -> str: ...
-
-
-class Web(Protocol):
-    """Section `web`."""
-
-    @property
-    def config_file(self) -> str: ...
-
-
-class Config(Protocol):
-    """What is read of the configuration, whose own module loads more than the standard library."""
-
-    @property
-    def process(self) -> Process: ...
-    @property
-    def web(self) -> Web: ...
-
-
-class Policy(NamedTuple):
-    """What a role keeps."""
-
-    capabilities: frozenset[str]
-    sockets: seccomp.Sockets
-    landlock: bool
-
-
-AF_NETLINK, AF_PACKET = 16, 17  # by number: type stubs know them on Linux only
-WEB = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK)
-ROLES = {
-    "worker": Policy(frozenset({"NET_RAW"}), seccomp.Sockets((AF_PACKET,), mute=True), landlock=True),
-    "identity": Policy(
-        frozenset({"SYS_PTRACE", "DAC_READ_SEARCH"}),
-        seccomp.Sockets((AF_NETLINK, socket.AF_UNIX), mute=False),
-        landlock=False,
-    ),
-    "exporter": Policy(frozenset(), seccomp.Sockets(WEB, mute=False), landlock=True),
-}
-SUPERVISOR = frozenset({"NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID", "SETPCAP", "KILL"})
-"""What children need, and what it takes to change their user and to stop them afterwards (KILL)."""
-
-NO_PRIVILEGE = (
-    "no privilege to capture packets: run as root, or grant the capability NET_RAW "
-    "(systemd: AmbientCapabilities=CAP_NET_RAW CAP_SYS_PTRACE CAP_DAC_READ_SEARCH; "
-    "Kubernetes: runAsUser: 0 and securityContext.capabilities.add)"
-)
-NOBODY = 65534
-READABLE = ("/etc", "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share", "/usr/local/lib")
-DEVICES = ("/dev/urandom", "/dev/random", "/proc", "/sys", "/run/systemd/resolve")
-
-WORDS = {
-    "not_root": "not started as root, so all processes keep its user",
-    "kept_root": "configured to stay root",
-    "no_setuid": "the capabilities SETUID and SETGID are missing, so the user cannot be changed",
-    "no_such_id": "the user is not known in this user namespace",
-    "unreadable_installation": "the user cannot read the directory that the program is installed in",
-    "no_setpcap": "the capability SETPCAP is missing, so the bounding set stays as it is",
-    "unsupported": "the kernel does not offer it",
-    "refused": "the kernel refused it",
-}
-
-
-def explain(degraded: Iterable[Degraded]) -> str:
-    return "; ".join(f"{component}: {WORDS.get(reason, reason)}" for component, reason in degraded)
-
-
-def resolve_user(name: str) -> tuple[int, int]:
-    """Give uid and gid; `nobody` and numbers need no user database."""
-    try:
-        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
-    except KeyError:
-        if name.isdecimal():
-            return int(name), int(name)
-        if name == "nobody":
-            return NOBODY, NOBODY
-        raise ConfigError(
-            f"process.user: there is no user {name!r}; give a name of /etc/passwd or a number"
-        ) from None
-    return entry.pw_uid, entry.pw_gid
-
-
-def _installation() -> list[str]:
-    """Directories that late imports read."""
-    places = {
-        sys.prefix,
-        sys.base_prefix,
-        str(Path(__file__).parents[1]),
-        str(Path(os.__file__).parent),
-        *sys.path,
-    }
-    return sorted(p for p in places if p and Path(p).is_dir())
-
-
-def _can_read_installation(uid: int, gid: int) -> bool:
-    """Look with the user's own eyes: ask the kernel, who knows ACLs and mounts."""
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        for place in _installation():
-            with os.scandir(place):
-                pass
-    except OSError:
-        return False
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
-    return True
-
-
-def _user(config: Config) -> tuple[int, int] | str:
-    """Decide whom to become, or why not."""
-    if os.geteuid() != 0:
-        return "not_root"
-    uid, gid = resolve_user(config.process.user)
-    if uid == 0:
-        return "kept_root"
-    if not {"SETUID", "SETGID"} <= kernel.held():
-        return "no_setuid"
-    try:
-        return (uid, gid) if _can_read_installation(uid, gid) else "unreadable_installation"
-    except OSError as error:
-        return "no_such_id" if error.errno == errno.EINVAL else "refused"
-
-
-def _become(uid: int, gid: int) -> None:
-    os.setgroups([])
-    os.setresgid(gid, gid, gid)
-    os.setresuid(uid, uid, uid)
+__all__ = ["enter", "missing", "restrict_supervisor"]
 
 
 def _attempt(
@@ -200,7 +49,7 @@ def _privileges(policy: Policy, user: tuple[int, int] | str, found: list[Degrade
     if isinstance(user, str):
         found.append(("user", user))
     else:
-        _become(*user)
+        become(*user)
     kernel.prctl(PR.CAP_AMBIENT, PR.CAP_AMBIENT_CLEAR_ALL)
     kernel.limit(policy.capabilities)
 
@@ -208,10 +57,10 @@ def _privileges(policy: Policy, user: tuple[int, int] | str, found: list[Degrade
 def _restrict(policy: Policy, config: Config, readable: Sequence[str]) -> list[Degraded]:
     """Take the steps in the order in which each still leaves the next one possible."""
     found: list[Degraded] = []
-    user = _user(config)
+    user = choose(config)
     kernel.prctl(PR.SET_NO_NEW_PRIVS, 1)
     if policy.landlock:
-        places = [*_installation(), *READABLE, *DEVICES, *readable]
+        places = [*installation(), *READABLE, *readable]
         reason = "refused" if landlock.abi() else "unsupported"
         _attempt("landlock", lambda: landlock.restrict_files(places), found, reason)
     _privileges(policy, user, found)

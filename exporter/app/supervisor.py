@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exporter.app import channels, children, kernel, listen, sandbox
+from exporter.app import channels, children, kernel, listen, policy, sandbox
 from exporter.app.keeper import Keeper, Say
 from exporter.errors import UserError
 from exporter.log import lines
@@ -73,7 +73,7 @@ def check_privilege() -> None:
     try:
         socket.socket(AF_PACKET, socket.SOCK_RAW, 0).close()
     except PermissionError:
-        raise UserError(sandbox.NO_PRIVILEGE) from None
+        raise UserError(policy.NO_PRIVILEGE) from None
     except OSError as error:
         raise UserError(f"this kernel has no packet sockets (AF_PACKET): {error.strerror}") from None
 
@@ -82,9 +82,9 @@ def check_sandbox(mode: str, say: Say) -> None:
     """Refuse or warn, once for all children; each also exports what it lacks as netproc_degraded_info."""
     if mode != "off" and (lacking := sandbox.missing()):
         if mode == "strict":
-            raise UserError(f"process.sandbox is strict, but {sandbox.explain(lacking)}")
-        say("warning", f"the sandbox is weaker here; {sandbox.explain(lacking)}")
-    if lost := sandbox.ROLES["identity"].capabilities - kernel.held():
+            raise UserError(f"process.sandbox is strict, but {policy.explain(lacking)}")
+        say("warning", f"the sandbox is weaker here; {policy.explain(lacking)}")
+    if lost := policy.ROLES["identity"].capabilities - kernel.held():
         say("warning", f"owners of other users' sockets stay unknown: grant {' and '.join(sorted(lost))}")
 
 

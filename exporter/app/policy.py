@@ -1,0 +1,97 @@
+"""What each role keeps, and the words for what could not be taken away. The table stands in `sandbox.py`."""
+
+import socket
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from exporter.app.seccomp import Sockets
+
+__all__ = ["NO_PRIVILEGE", "READABLE", "ROLES", "SUPERVISOR", "Config", "Degraded", "Policy", "explain"]
+
+Degraded = tuple[str, str]
+"""(component, reason), as `netproc_degraded_info` shows them."""
+
+
+class Process(Protocol):
+    """Section `process` of the configuration."""
+
+    @property
+    def user(self) -> str: ...
+    @property
+    def sandbox(self) -> str: ...
+
+
+class Web(Protocol):
+    """Section `web`."""
+
+    @property
+    def config_file(self) -> str: ...
+
+
+class Config(Protocol):
+    """What is read of the configuration, whose own module loads more than the standard library."""
+
+    @property
+    def process(self) -> Process: ...
+    @property
+    def web(self) -> Web: ...
+
+
+class Policy(NamedTuple):
+    """What a role keeps."""
+
+    capabilities: frozenset[str]
+    sockets: Sockets
+    landlock: bool
+
+
+AF_NETLINK, AF_PACKET = 16, 17  # by number: type stubs know them on Linux only
+WEB = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK)
+ROLES = {
+    "worker": Policy(frozenset({"NET_RAW"}), Sockets((AF_PACKET,), mute=True), landlock=True),
+    "identity": Policy(
+        frozenset({"SYS_PTRACE", "DAC_READ_SEARCH"}),
+        Sockets((AF_NETLINK, socket.AF_UNIX), mute=False),
+        landlock=False,
+    ),
+    "exporter": Policy(frozenset(), Sockets(WEB, mute=False), landlock=True),
+}
+SUPERVISOR = frozenset({"NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID", "SETPCAP", "KILL"})
+"""What children need, and what it takes to change their user and to stop them afterwards (KILL)."""
+
+NO_PRIVILEGE = (
+    "no privilege to capture packets: run as root, or grant the capability NET_RAW "
+    "(systemd: AmbientCapabilities=CAP_NET_RAW CAP_SYS_PTRACE CAP_DAC_READ_SEARCH; "
+    "Kubernetes: runAsUser: 0 and securityContext.capabilities.add)"
+)
+
+READABLE = (
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/share",
+    "/usr/local/lib",
+    "/dev/urandom",
+    "/dev/random",
+    "/proc",
+    "/sys",
+    "/run/systemd/resolve",  # where /etc/resolv.conf may lead
+)
+"""Paths that every role under Landlock may read, beside the installation and configured paths."""
+
+WORDS = {
+    "not_root": "not started as root, so all processes keep its user",
+    "kept_root": "configured to stay root",
+    "no_setuid": "the capabilities SETUID and SETGID are missing, so the user cannot be changed",
+    "no_such_id": "the user is not known in this user namespace",
+    "unreadable_installation": "the user cannot read the directory that the program is installed in",
+    "no_setpcap": "the capability SETPCAP is missing, so the bounding set stays as it is",
+    "unsupported": "the kernel does not offer it",
+    "refused": "the kernel refused it",
+}
+
+
+def explain(degraded: Iterable[Degraded]) -> str:
+    return "; ".join(f"{component}: {WORDS.get(reason, reason)}" for component, reason in degraded)
