@@ -63,8 +63,11 @@ class _Chain:
         self._rest = rest
 
     def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._rest.read(size)
+        if not self._head or size < 0:
+            head, self._head = self._head, b""
+            return head + self._rest.read(size)
+        head, self._head = self._head[:size], self._head[size:]
+        return head
 
 
 class CaptureFile:
@@ -78,10 +81,9 @@ class CaptureFile:
         self.size = 0
         """Bytes of the file; 0 if that cannot be known."""
         self._name = clean(Path(path).name.encode(errors="replace"))
+        self._raw: BinaryIO = sys.stdin.buffer
         try:
-            if path == "-":
-                self._raw: BinaryIO = sys.stdin.buffer
-            else:
+            if path != "-":
                 self.size = Path(path).stat().st_size
                 self._raw = Path(path).open("rb", buffering=1 << 18)  # noqa: SIM115 - `close` does
             self._read: Callable[[int], bytes] = self._raw.read
@@ -90,6 +92,7 @@ class CaptureFile:
                 self._read = gzip.GzipFile(fileobj=cast("BinaryIO", _Chain(self._magic, self._raw))).read
                 self._magic = self._read(4)
         except (OSError, ValueError, EOFError, zlib.error) as problem:
+            self.close()
             raise FileFormatError(f"{path}: {_reason(problem)}") from None
 
     @property
@@ -99,7 +102,7 @@ class CaptureFile:
 
     def close(self) -> None:
         """Close the file; standard input stays open."""
-        if self.path != "-":
+        if self._raw is not sys.stdin.buffer:
             self._raw.close()
 
     def __enter__(self) -> Self:
@@ -117,12 +120,11 @@ class CaptureFile:
                 self.records += 1
                 yield frame
         except (DamageError, EOFError, OSError, zlib.error) as problem:
-            text = str(problem) if isinstance(problem, DamageError) else _reason(problem)
-            place = (
-                f"record {self.records + 1}: {text}" if text else f"truncated in record {self.records + 1}"
-            )
-            text = f"{self.path}: {place}; the {self.records} before it were read"
-            raise DamagedFileError(text, self.records) from None
+            what = str(problem) if isinstance(problem, DamageError) else _reason(problem)
+            at = f"record {self.records + 1}"
+            place = f"{at}: {what}" if what else f"truncated in {at}"
+            good = f"the {self.records} before it were read" if self.records else "nothing was read"
+            raise DamagedFileError(f"{self.path}: {place}; {good}", self.records) from None
 
     def _frames(self) -> Iterator[Frame]:
         if self._magic == MAGIC:

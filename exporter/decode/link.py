@@ -164,16 +164,19 @@ def _null(data: bytes) -> Place:
     return _family(family if family < 0x10000 else int.from_bytes(data[:4], "little"), 4)
 
 
-def _frame_relay(data: bytes) -> Place:
-    """RFC 2427: a two-byte address, UI, a protocol id."""
-    if data[2] != 0x03:
-        raise UndecodableError("not_ip")
-    if data[3] == 0xCC:
-        return IPV4, 4
-    if data[3] == 0x8E:
-        return IPV6, 4
-    if data[3:5] == b"\x00\x80":  # padding and SNAP
-        return typed(_U16(data, 8)[0], data, 10)
+def _frame_relay(data: bytes, pos: int = 0) -> Place:
+    """RFC 2427: an address of 2 to 4 bytes, UI, a protocol id; or Cisco's way: an EtherType after the address."""
+    at = next((at for at in range(pos + 2, pos + 5) if data[at - 1] & 1), 0)
+    if not at:
+        raise UndecodableError("malformed")
+    if data[at] != 0x03:
+        return typed(_U16(data, at)[0], data, at + 2)
+    if data[at + 1] == 0xCC:
+        return IPV4, at + 2
+    if data[at + 1] == 0x8E:
+        return IPV6, at + 2
+    if data[at + 1 : at + 3] == b"\x00\x80":  # padding and SNAP
+        return typed(_U16(data, at + 6)[0], data, at + 8)
     raise UndecodableError("not_ip")
 
 
@@ -202,7 +205,7 @@ _READERS: dict[int, Callable[[bytes], Place]] = {
     100: lambda data: typed(LLC, data, 0),
     276: lambda data: typed(_U16(data, 0)[0], data, 20),
     107: _frame_relay,
-    206: lambda data: _frame_relay(data[1:]),
+    206: lambda data: _frame_relay(data, 1),
     117: lambda data: _family(data[1], (data[0] + 3) & ~3),
     149: _pktap,
     258: _pktap,
