@@ -1,0 +1,181 @@
+"""What connections become in the ledger: byte rows, gauges, counters and durations, per view.
+
+A connection's numbers enter when its owner and protocol are settled; what waits until then stands in
+`Connection.pending`. What entered is never moved: later bytes go to the new row.
+"""
+
+from collections.abc import Callable
+
+from exporter import metrics as m
+from exporter.flow import addresses
+from exporter.flow.connection import Connection, Rows, View
+from exporter.flow.exchange import UNANSWERED, Outcome
+from exporter.flow.timeouts import STALENESS
+from exporter.ledger import Ledger
+from exporter.model import IdentityKey
+
+__all__ = ["FORWARDED", "KERNEL", "OWN", "Accounts"]
+
+KERNEL = IdentityKey("kernel")
+FORWARDED = IdentityKey("forwarded")
+OWN = IdentityKey("netproc-exporter")
+NO_SIDE = 2
+
+INITIATORS = {True: "local", False: "remote"}
+
+
+class Accounts:
+    """The engine's door to the ledger."""
+
+    def __init__(self, ledger: Ledger, *, packets: bool) -> None:
+        """Write into this ledger; `packets`: count packets per process too."""
+        self.ledger = ledger
+        self.values = ledger.values
+        self._packets = packets
+        self._rows: dict[tuple[object, ...], Rows] = {}
+
+    # -- byte rows -------------------------------------------------------------------------------------------------
+
+    def flow(self, view: View, conn: Connection) -> Rows:
+        """Give the byte rows of a view's identity, protocol and transport; held until `leave`."""
+        key = (view.identity, conn.protocol or "unknown", conn.transport)
+        rows = self._rows.get(key)
+        if rows is None:
+            rows = self._make(key, m.TRANSMIT_BYTES, m.RECEIVE_BYTES)
+            if self._packets:
+                rows.transmit_packets = self._hold(m.TRANSMIT_PACKETS, key)
+                rows.receive_packets = self._hold(m.RECEIVE_PACKETS, key)
+        rows.users += 1
+        return rows
+
+    def peer(self, view: View, conn: Connection) -> Rows:
+        """Give the byte rows of a view's identity towards the scope of its other end; held until `leave`."""
+        far = conn.a0 if view.side == 1 else conn.a1
+        key = (view.identity, addresses.scope(far))
+        rows = self._rows.get(key) or self._make(key, m.PEER_TRANSMIT_BYTES, m.PEER_RECEIVE_BYTES)
+        rows.users += 1
+        return rows
+
+    def _make(
+        self, key: tuple[IdentityKey, str] | tuple[IdentityKey, str, str], sent: m.Family, got: m.Family
+    ) -> Rows:
+        rows = self._rows[key] = Rows(key, self._hold(sent, key), self._hold(got, key))
+        return rows
+
+    def _hold(self, family: m.Family, key: tuple[IdentityKey, str] | tuple[IdentityKey, str, str]) -> int:
+        slot = self.ledger.slot(family, key[0], key[1:])
+        self.ledger.hold(slot)
+        return slot
+
+    def leave(self, rows: Rows) -> None:
+        """Give rows back; the last user lets them expire."""
+        rows.users -= 1
+        if not rows.users:
+            del self._rows[rows.key]
+            for slot in (rows.transmit, rows.receive, rows.transmit_packets, rows.receive_packets):
+                if slot >= 0:
+                    self.ledger.release(slot)
+
+    def add(self, view: View, sent: tuple[int, int], got: tuple[int, int]) -> None:
+        """Count packets and bytes that side 0 sent, and that side 1 sent, for a view."""
+        rows, peer = view.rows, view.peer
+        if rows is None:
+            return
+        if view.side == 1:
+            sent, got = got, sent
+        elif view.side == NO_SIDE:  # both directions entered this machine, and neither began here
+            sent, got = (0, 0), (sent[0] + got[0], sent[1] + got[1])
+        values = self.values
+        values[rows.transmit] += sent[1]
+        values[rows.receive] += got[1]
+        if rows.transmit_packets >= 0:
+            values[rows.transmit_packets] += sent[0]
+            values[rows.receive_packets] += got[0]
+        if peer is not None:
+            values[peer.transmit] += sent[1]
+            values[peer.receive] += got[1]
+
+    # -- gauges ----------------------------------------------------------------------------------------------------
+
+    def show(self, view: View, conn: Connection) -> None:
+        """Count a view in the gauges under its present state and staleness, and no longer under its last."""
+        ledger = self.ledger
+        protocol = conn.protocol or "unknown"
+        state = ledger.slot(m.CONNECTIONS, view.identity, (protocol, conn.transport, view.state))
+        stale = ledger.slot(
+            m.CONNECTIONS_BY_STALENESS, view.identity, (conn.transport, STALENESS[conn.staleness])
+        )
+        self.hide(view)
+        view.gauges = (state, stale)
+        view.shown = view.state
+        for slot in view.gauges:
+            ledger.hold(slot)
+            self.values[slot] += 1
+
+    def hide(self, view: View) -> None:
+        """Count a view in no gauge."""
+        if view.gauges is not None:
+            for slot in view.gauges:
+                self.values[slot] -= 1
+                self.ledger.release(slot)
+            view.gauges = None
+            view.shown = ""
+
+    # -- counters --------------------------------------------------------------------------------------------------
+
+    def count(self, family: m.Family, view: View, labels: tuple[str, ...]) -> None:
+        """Add one to a counter of a view's identity."""
+        self.values[self.ledger.slot(family, view.identity, labels)] += 1
+
+    def opened(self, view: View, conn: Connection) -> None:
+        """Count a beginning: by this end, by the other, or unknown."""
+        began = "unknown" if conn.initiator < 0 else INITIATORS[conn.initiator == view.side]
+        self.count(m.CONNECTIONS_OPENED, view, (conn.protocol or "unknown", conn.transport, began))
+
+    def closed(self, view: View, conn: Connection) -> None:
+        """Count an end by its reason, and a failure by its own."""
+        self.count(m.CONNECTIONS_CLOSED, view, (conn.protocol or "unknown", conn.transport, conn.reason))
+        if conn.failure:
+            self.count(m.CONNECTIONS_FAILED, view, (conn.transport, conn.failure))
+
+    def attributed(self, view: View) -> None:
+        """Count how a view's owner was found."""
+        none = view.owner is None
+        labels = ("none", "none") if none else (view.method, view.quality)
+        self.values[self.ledger.slot(m.ATTRIBUTIONS, None, labels)] += 1
+
+    def handshake(self, kind: str, seconds: float) -> Callable[[View], None]:
+        """Record a handshake's duration once the view's name is known."""
+
+        def record(view: View) -> None:
+            self.ledger.observe(self.ledger.slot(m.HANDSHAKE_DURATION, view.identity, (kind,)), seconds)
+
+        return record
+
+    def outcome(self, protocol: str, outcome: Outcome) -> Callable[[View], None]:
+        """Record a request's end once the view's name is known."""
+
+        def record(view: View) -> None:
+            role = "client" if outcome.side == view.side else "server"
+            self.count(m.REQUESTS, view, (protocol, role, outcome.op, outcome.status))
+            if outcome.error:
+                self.count(m.REQUEST_ERRORS, view, (protocol, role))
+            if outcome.status == UNANSWERED:
+                self.count(m.UNANSWERED_REQUESTS, view, (protocol, role))
+            if outcome.duration is not None:
+                slot = self.ledger.slot(m.REQUEST_DURATION, view.identity, (protocol, role))
+                self.ledger.observe(slot, outcome.duration)
+
+        return record
+
+    def version(self, protocol: str, version: str) -> Callable[[View], None]:
+        """Record a negotiated version once the view's name is known."""
+        return lambda view: self.count(m.PROTOCOL_VERSIONS, view, (protocol, version))
+
+    def certificate(self, name: str, not_after: float) -> Callable[[View], None]:
+        """Record when a certificate expires once the view's name is known."""
+
+        def record(view: View) -> None:
+            self.values[self.ledger.slot(m.CERTIFICATE_EXPIRY, view.identity, (name,))] = not_after
+
+        return record

@@ -1,0 +1,30 @@
+"""What the engine's parts share."""
+
+from dataclasses import dataclass
+
+from exporter.config import Config
+from exporter.engine.accounts import Accounts
+from exporter.engine.owners import Owners
+from exporter.engine.places import Places
+from exporter.flow.inspector import Inspection
+from exporter.flow.table import Table
+from exporter.flow.timeouts import Clock
+from exporter.ledger import Ledger
+from exporter.ports import Sink
+
+__all__ = ["Context"]
+
+
+@dataclass(slots=True)
+class Context:
+    """One worker's state: settings, ledger, table, owners, addresses, dissectors, and who is told."""
+
+    config: Config
+    ledger: Ledger
+    accounts: Accounts
+    table: Table
+    owners: Owners
+    places: Places
+    inspection: Inspection
+    clock: Clock
+    sink: Sink | None

@@ -1,0 +1,223 @@
+"""The engine: frames in, ledger and messages out. Pure: the time is an argument, and so is everything that is known.
+
+A source calls the function that `attach` gives for each frame of an interface (`Engine.frame` for files); whoever
+drives calls `tick` each second, `reap` four times a second, and hands over what the identity process says. The slow
+path below is right for every packet; `fastpath` is a short cut through it.
+"""
+
+from collections.abc import Iterable
+from struct import Struct
+
+from exporter import metrics as m
+from exporter.config import Config
+from exporter.decode.frame import Decoder
+from exporter.dissector import Dissector
+from exporter.engine import fastpath
+from exporter.engine.accounts import Accounts
+from exporter.engine.context import Context
+from exporter.engine.lifecycle import Lifecycle
+from exporter.engine.messages import Messages
+from exporter.engine.owners import Owners
+from exporter.engine.places import Places
+from exporter.engine.port import ETHERNET, RAW, Port
+from exporter.engine.segments import Segments
+from exporter.engine.settlement import Settlement
+from exporter.engine.sweep import Sweep
+from exporter.errors import UndecodableError
+from exporter.flow.connection import EVERYTHING, Connection, Half
+from exporter.flow.inspector import Budget, Inspection
+from exporter.flow.table import Table
+from exporter.flow.timeouts import Clock
+from exporter.ledger import Ledger
+from exporter.model import Answer, Frame, Interface, Listing, Packet
+from exporter.ports import Sink
+
+__all__ = ["Engine"]
+
+PORTS = Struct(">HH").pack
+MID_STREAM = 5.0
+"""For so many seconds after the start, what is found in mid-stream began before us."""
+
+
+class Engine:
+    """One shard: its connections, its ledger."""
+
+    def __init__(
+        self, config: Config, dissectors: Iterable[Dissector], ledger: Ledger, sink: Sink | None
+    ) -> None:
+        """Count into `ledger`; tell `sink`, if there is one, of every message and ended connection."""
+        budget = Budget(config.dpi.packets, config.dpi.bytes)
+        self._faults = m.DISSECTOR_FAULTS
+        self.context = context = Context(
+            config=config,
+            ledger=ledger,
+            accounts=Accounts(ledger, packets=config.metrics.packets),
+            table=Table(config.flow.limit),
+            owners=Owners(0, enabled=False),
+            places=Places(),
+            inspection=Inspection(dissectors, budget, self._fault),
+            clock=Clock(config.flow.timeouts),
+            sink=sink,
+        )
+        self.settlement = settlement = Settlement(context)
+        self._messages = messages = Messages(context, settlement)
+        self.lifecycle = lifecycle = Lifecycle(context, settlement, messages)
+        self._segments = Segments(context, messages, lifecycle)
+        self._sweep = Sweep(context, settlement, lifecycle, messages)
+        self._ports: dict[str, Port] = {}
+
+    # -- frames ----------------------------------------------------------------------------------------------------
+
+    def attach(self, interface: Interface) -> fastpath.Frame:
+        """Give the function that takes each frame (time, bytes) of a live interface."""
+        port = self._port(interface, tunnels=self.context.config.decode.tunnels == "always")
+        link, mac = interface.link, interface.mac
+        seen_as = ETHERNET if link in RAW else link
+
+        def slow(now: float, data: bytes) -> None:
+            leaving = bool(mac) and data[6:12] == mac
+            self._frame(port, Frame(now, seen_as, data, len(data), ""), leaving=leaving)
+
+        if seen_as != ETHERNET:
+            return slow
+        frame = fastpath.ethernet(port, self._segments.segment, slow)
+        return fastpath.raw(frame) if link in RAW else frame
+
+    def detach(self, name: str) -> None:
+        """Forget an interface's look-up tables; its connections stay."""
+        port = self._ports.pop(name, None)
+        if port is not None:
+            for conn in self.context.table:
+                for half in conn.halves():
+                    if half.table is not None and half.table is port.tables.get(conn.transport):
+                        half.table = None
+
+    def frame(self, frame: Frame) -> None:
+        """Take a frame of a file."""
+        name = f"{frame.interface}/{frame.link}"
+        port = self._ports.get(name)
+        if port is None:
+            interface = Interface(frame.interface, frame.link, role="file", mtu=EVERYTHING)
+            tunnels = self.context.config.decode.tunnels != "never"
+            port = self._port(interface, tunnels=tunnels, name=name)
+        self._frame(port, frame, leaving=False)
+
+    def _port(self, interface: Interface, *, tunnels: bool, name: str = "") -> Port:
+        decoder = Decoder(tunnels=tunnels, fragments=self.context.config.decode.fragments)
+        port = self._ports[name or interface.name] = Port(interface, self.context.ledger, decoder)
+        return port
+
+    def _frame(self, port: Port, frame: Frame, *, leaving: bool) -> None:
+        now = frame.timestamp
+        try:
+            packets = port.decoder.decode(now, frame.link, frame.data, frame.wire)
+        except UndecodableError as error:
+            port.ignore(error.reason, 1, max(frame.wire, len(frame.data)) - port.invented)
+            return
+        for packet in packets:
+            packet.leaving = leaving
+            self._packet(port, now, packet)
+
+    def _packet(self, port: Port, now: float, packet: Packet) -> None:
+        """Count a packet for its connection, and follow what it says."""
+        if packet.pad:
+            port.ignore("padding", 0, packet.pad)
+        more = packet.link - port.invented - port.header
+        if more > 0 and not packet.tunnel:
+            port.ignore("encapsulation", 0, more)
+        key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
+        half = self.lifecycle.direction(port, key, now, packet)
+        if half is not None:
+            half.packets += 1
+            half.last = now
+            if packet.transport == "arp":
+                port.ignore("arp", 1, packet.size + port.header)
+            else:
+                half.bytes += packet.size
+            self._follow(half, now, packet)
+        if packet.inner is not None:
+            self._packet(port, now, packet.inner)
+
+    def _follow(self, half: Half, now: float, packet: Packet) -> None:
+        if packet.transport == "tcp":
+            if not packet.fragment:
+                self._segments.segment(half, now, packet)
+        elif packet.transport == "udp":
+            if half.skip <= 0 and packet.payload:
+                self._datagram(half, now, packet)
+        elif packet.quoted is not None:
+            self._sweep.unreachable(half, packet)
+
+    def _datagram(self, half: Half, now: float, packet: Packet) -> None:
+        conn = half.conn
+        inspector = conn.inspector
+        if inspector is None:
+            self._unread(conn)
+            return
+        if (
+            len(packet.payload) < packet.length
+        ):  # cut off by the snap length: half a datagram would only mislead
+            inspector.lost(half.side)
+        else:
+            self._messages.take(conn, half.side, now, inspector.feed(half.side, packet.payload))
+            inspector.skip(half.side)
+        self._unread(conn)
+
+    @staticmethod
+    def _unread(conn: Connection) -> None:
+        if conn.inspector is None or not conn.inspector.active:
+            for half in conn.halves():
+                half.skip = EVERYTHING
+
+    def _fault(self, protocol: str) -> None:
+        ledger = self.context.ledger
+        ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
+
+    # -- time ------------------------------------------------------------------------------------------------------
+
+    def begin(self, now: float, *, resumed: bool, first_serial: int) -> None:
+        """Start live: ask for owners, numbering from `first_serial`; `resumed`: a worker before us counted."""
+        self.lifecycle.counts_from = now + MID_STREAM
+        self.lifecycle.resumed = resumed
+        self.context.owners = Owners(first_serial, enabled=True)
+
+    def reap(self, now: float) -> None:
+        """Settle and end what is due; four times a second."""
+        self.settlement.due(now)
+        self.lifecycle.finish(now)
+
+    def tick(self, now: float) -> None:
+        """Bring the ledger up to date; each second, before it is published."""
+        self._sweep.tick(now)
+
+    def sweep(self, now: float) -> None:
+        """End what timed out, and see how stale the rest is; every few seconds."""
+        self._orphans(now)
+        self._sweep.sweep(now)
+
+    def close(self, now: float) -> None:
+        """End everything: a file's last frame was read."""
+        self._orphans(float("inf"))
+        self._sweep.close(now)
+
+    def _orphans(self, now: float) -> None:
+        """Count the fragments whose first one never came."""
+        for port in self._ports.values():
+            packets, size = port.decoder.expire(now)
+            if packets:
+                port.ignore("fragment", packets, size)
+
+    # -- identity --------------------------------------------------------------------------------------------------
+
+    def answer(self, answer: Answer, now: float) -> None:
+        """Take an answer of the identity process."""
+        watched = self.context.owners.watched(answer)
+        if watched is not None:
+            self._sweep.watched(watched, answer, now)
+        else:
+            self.settlement.answer(answer)
+
+    def listing(self, listing: Listing, now: float) -> None:
+        """Take sockets that the kernel lists: connections, though nothing was heard of them."""
+        for row in listing.rows:
+            self._sweep.listed(row, now)

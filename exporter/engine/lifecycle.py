@@ -1,0 +1,235 @@
+"""How connections begin and end: new keys, generations, late packets, timeouts, evictions."""
+
+from exporter import metrics as m
+from exporter.dissector import Ends
+from exporter.engine.accounts import NO_SIDE
+from exporter.engine.context import Context
+from exporter.engine.messages import Messages
+from exporter.engine.port import Port
+from exporter.engine.settlement import Settlement
+from exporter.flow import tcp
+from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
+from exporter.flow.inspector import Inspector
+from exporter.flow.reassembly import Stream
+from exporter.flow.table import Tombstone, mirror
+from exporter.model import ACK, SYN, Packet
+
+__all__ = ["Lifecycle"]
+
+INSPECTED = frozenset({"tcp", "udp"})
+STATES = {"tcp": tcp.UNKNOWN, "sctp": "unknown", "udp": "active", "icmp": "active", "icmpv6": "active"}
+BURIED = frozenset({"fin", "reset"})
+
+
+class Lifecycle:
+    """Open, attach and end connections."""
+
+    def __init__(self, context: Context, settlement: Settlement, messages: Messages) -> None:
+        """Work on this context's table."""
+        self._c = context
+        self._settlement = settlement
+        self._messages = messages
+        self.counts_from = 0.0
+        """Connections found in mid-stream before this time began before us: they do not count as opened."""
+        self.resumed = False
+        """A worker before us has counted what is open now: until `counts_from`, datagrams begin nothing either."""
+        self.ended: dict[Connection, float] = {}
+        """Over, with the time of their last packet; they wait for their owner's name, or `flow.settle`."""
+
+    # -- beginnings ------------------------------------------------------------------------------------------------
+
+    def direction(self, port: Port, key: bytes, now: float, packet: Packet) -> Half | None:
+        """Find or open the direction of a packet; None: it came too late for its connection, and is counted."""
+        table = port.table(packet.transport)
+        half = table.get(key)
+        opens = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN
+        if half is not None and not opens:
+            return half
+        scope, transport = port.interface.scope, packet.transport
+        conn = half.conn if half is not None else self._c.table.find(scope, transport, key)
+        if conn is not None and opens and self._reborn(conn, packet):
+            conn.reason = conn.reason or "replaced"
+            self.end(conn, now)
+            conn = half = None
+        if half is not None:
+            return half
+        if conn is None:
+            tombstone = self._c.table.tombstone(scope, transport, key)
+            if tombstone is not None:
+                if not opens:
+                    self._late(port, key, tombstone, packet)
+                    return None
+                self._lift(self._c.table.tombstones.pop((scope, transport, min(key, mirror(key)))))
+            conn = self._open(port, key, now, packet)
+        elif conn.silent:
+            conn.silent = False
+            self._inspect(conn)
+        return self._attach(conn, port, key, packet)
+
+    def listed(self, conn: Connection, key: bytes) -> None:
+        """Enter a connection that the kernel lists and that has sent nothing yet."""
+        self._make_room(conn.created)
+        self._c.table.add(conn, key)
+        self._settlement.waiting[conn] = None
+
+    def _open(self, port: Port, key: bytes, now: float, packet: Packet) -> Connection:
+        self._make_room(now)
+        turned = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN | ACK
+        ends = (packet.src, packet.sport, packet.dst, packet.dport)
+        if turned:
+            ends = (packet.dst, packet.dport, packet.src, packet.sport)
+        conn = Connection(port.interface.scope, packet.transport, ends, now)
+        known = packet.transport != "tcp" or bool(packet.flags & SYN)
+        conn.initiator = 0 if known else -1
+        conn.opened = now >= self.counts_from or (known and (packet.transport == "tcp" or not self.resumed))
+        conn.tunnel = packet.tunnel
+        sender, receiver = self._c.places.ends(port.interface, packet.src, packet.dst, leaving=packet.leaving)
+        first, second = (receiver, sender) if turned else (sender, receiver)
+        views = [View(side, scope) for side, scope in ((0, first), (1, second)) if scope is not None]
+        conn.local = (first is not None) | (second is not None) << 1
+        conn.views = tuple(views) or (View(NO_SIDE),)
+        for view in conn.views:
+            view.state = STATES.get(packet.transport, "unknown")
+        self._c.table.add(conn, mirror(key) if turned else key)
+        self._inspect(conn)
+        self._settlement.begin(conn)
+        return conn
+
+    def _inspect(self, conn: Connection) -> None:
+        """Give a connection its inspection, if its kind and its ends are worth it."""
+        inspectable = conn.local and conn.transport in INSPECTED and self._c.config.dpi.enabled
+        if inspectable:
+            inspector = Inspector(
+                self._c.inspection, conn.transport, Ends(conn.a0, conn.p0, conn.a1, conn.p1, conn.transport)
+            )
+            if inspector.active:
+                conn.inspector = inspector
+                if conn.transport == "tcp":
+                    limit = self._c.inspection.budget.bytes
+                    conn.half0.stream, conn.half1.stream = Stream(limit), Stream(limit)
+        if conn.transport != "tcp":
+            conn.half0.skip = conn.half1.skip = 0 if conn.inspector is not None else EVERYTHING
+
+    def _attach(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> Half:
+        """Give a connection's direction its place in a port's table."""
+        side = 0 if (packet.src, packet.sport) == (conn.a0, conn.p0) else 1
+        leaving = not conn.local and packet.leaving
+        half = conn.half1 if side else conn.half0
+        if leaving or half.table is not None:
+            half = Half(conn, NO_SIDE if leaving else side, conn.created)
+            half.skip = EVERYTHING if leaving or conn.transport != "tcp" else NEVER
+            conn.extra = [*(conn.extra or ()), half]
+        half.table = table = port.table(packet.transport)
+        half.key = key
+        table[key] = half
+        if leaving:
+            half.meters = (port.reason("forwarded"),)
+            half.overhead = port.header
+        elif packet.transport != "arp" and not packet.tunnel:
+            half.meters = _meters(port, conn.local, side)
+        if self._c.config.capture.count_as == "wire" and packet.transport == "tcp" and not leaving:
+            half.big = port.interface.mtu
+        return half
+
+    def _reborn(self, conn: Connection, packet: Packet) -> bool:
+        """Tell whether a SYN begins a new connection on this tuple, or repeats the one that began this one."""
+        if conn.reason or conn.fin is not None:
+            return True
+        half = conn.half0 if (packet.src, packet.sport) == (conn.a0, conn.p0) else conn.half1
+        return half.next >= 0 and (packet.seq + 1 + packet.length) & 0xFFFFFFFF != half.next
+
+    def _make_room(self, now: float) -> None:
+        table = self._c.table
+        while len(table) >= table.limit:
+            victim = table.victim(now)
+            if victim is None:
+                return
+            victim.reason = victim.reason or "evicted"
+            self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("table_full",))] += 1
+            self.end(victim, now)
+
+    # -- late packets ----------------------------------------------------------------------------------------------
+
+    def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet) -> None:
+        """Count what comes after the end for those whose connection it was."""
+        side = 0 if key == tombstone.forward else 1
+        counted = (1, packet.size)
+        values = self._c.ledger.values
+        local = 0
+        for view in tombstone.views:
+            local |= 1 << view.side
+            self._c.accounts.add(view, counted if side == 0 else (0, 0), (0, 0) if side == 0 else counted)
+        for packets_slot, bytes_slot in _meters(port, local, side):
+            values[packets_slot] += 1
+            values[bytes_slot] += packet.size
+
+    def weather(self, now: float) -> None:
+        """Take away the tombstones whose time is over."""
+        for tombstone in self._c.table.weathered(now):
+            self._lift(tombstone)
+
+    def _lift(self, tombstone: Tombstone) -> None:
+        for view in tombstone.views:
+            self._leave(view)
+
+    def _leave(self, view: View) -> None:
+        accounts = self._c.accounts
+        accounts.hide(view)
+        for rows in (view.rows, view.peer):
+            if rows is not None:
+                accounts.leave(rows)
+        view.rows = view.peer = None
+
+    # -- endings ---------------------------------------------------------------------------------------------------
+
+    def finish(self, now: float) -> None:
+        """End what is over and whose owner is known, or was waited for long enough."""
+        settle = self._c.config.flow.settle
+        for conn in [c for c in self.ended if c.settled or now - c.created >= settle]:
+            self.end(conn, now)
+
+    def end(self, conn: Connection, now: float) -> None:
+        """End a connection that has its `reason`: everything it was enters the ledger."""
+        self.ended.pop(conn, None)
+        inspector = conn.inspector
+        if inspector is not None and inspector.exchange is not None:
+            self._messages.outcomes(conn, inspector.exchange.close())
+        if conn.transport == "tcp" and conn.reason in ("timeout", "replaced") and not conn.failure:
+            opening = all(view.state in tcp.OPENING for view in conn.views)
+            conn.failure = "timeout" if opening else ""
+        settlement, accounts = self._settlement, self._c.accounts
+        settlement.settle(conn)
+        settlement.flush(conn)
+        for view in conn.views:
+            accounts.closed(view, conn)
+            self._c.owners.forget(view)
+        if self._c.sink is not None:
+            self._c.sink.ended(conn, now)
+        self._c.table.remove(conn)
+        self._bury(conn, now)
+        conn.inspector = None
+        conn.half0.stream = conn.half1.stream = None
+        conn.views = ()
+        for half in conn.halves():
+            del half.conn  # the cycle, so that memory is given back at once and not by the collector
+
+    def _bury(self, conn: Connection, now: float) -> None:
+        """Leave a tombstone for what may come late; in the gauges only an end in `time_wait` is still there."""
+        if conn.transport != "tcp" or conn.reason not in BURIED:
+            for view in conn.views:
+                self._leave(view)
+            return
+        for view in conn.views:
+            if view.state != tcp.TIME_WAIT:
+                self._c.accounts.hide(view)
+            elif view.shown != tcp.TIME_WAIT:
+                self._c.accounts.show(view, conn)
+        until = now + self._c.config.flow.timeouts.tombstone
+        forward = conn.a0 + conn.a1 + conn.p0.to_bytes(2, "big") + conn.p1.to_bytes(2, "big")
+        for old in self._c.table.bury(conn, Tombstone(forward, until, conn.views)):
+            self._lift(old)
+
+
+def _meters(port: Port, local: int, side: int) -> tuple[tuple[int, int], ...]:
+    """Give the meters for what `side` sent; `local` has a bit for each side that is ours."""
+    return port.meters(sends=bool(local >> side & 1), receives=bool(local >> (1 - side) & 1))

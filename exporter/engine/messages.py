@@ -1,0 +1,122 @@
+"""What the engine does with what dissectors say: attributes, versions, certificates, requests and their answers."""
+
+from collections.abc import Callable
+
+from exporter import metrics as m
+from exporter.engine.context import Context
+from exporter.engine.settlement import Settlement
+from exporter.flow import quic
+from exporter.flow.connection import Connection, View
+from exporter.flow.exchange import Exchange, Outcome
+from exporter.flow.inspector import Inspector
+from exporter.model import Kind, Message
+
+__all__ = ["Messages"]
+
+HANDSHAKES = frozenset({"tls", "quic"})
+ESTABLISHED = "established"
+"""The notice by which a dissector of `HANDSHAKES` says that its handshake is done."""
+
+MAX_ATTRIBUTES = 24
+MAX_VALUES = 16
+
+
+class Messages:
+    """Take messages of connections; what needs an owner's name waits in `Connection.pending`."""
+
+    def __init__(self, context: Context, settlement: Settlement) -> None:
+        """Write through this context; `settlement` hears of protocols."""
+        self._c = context
+        self._settlement = settlement
+
+    def take(self, conn: Connection, side: int, now: float, messages: list[Message]) -> None:
+        """Take what one side said."""
+        inspector = conn.inspector
+        if inspector is None or inspector.dissector is None:
+            return
+        self._settlement.recognise(conn, inspector.dissector.name)
+        for message in messages:
+            self._one(conn, inspector, (side, now), message)
+
+    def _one(self, conn: Connection, inspector: Inspector, at: tuple[int, float], message: Message) -> None:
+        side, now = at
+        dissector = inspector.dissector
+        assert dissector is not None  # noqa: S101 - `take` has looked
+        if not inspector.first:
+            inspector.first = now
+        if message.attrs:
+            _merge(conn, message)
+        if message.version:
+            self.later(conn, self._c.accounts.version(dissector.name, message.version))
+        if message.certificate is not None:
+            self._certificate(conn, message)
+        if message.kind is Kind.NOTICE:
+            self._notice(conn, inspector, now, message)
+        else:
+            if inspector.exchange is None:
+                inspector.exchange = Exchange()
+            self.outcomes(conn, inspector.exchange.add(now, side, message))
+        if self._c.sink is not None:
+            self._c.sink.message(conn, now, side, message)
+
+    def outcomes(self, conn: Connection, outcomes: list[Outcome]) -> None:
+        """Count requests that have come to their end."""
+        inspector = conn.inspector
+        if not outcomes or inspector is None or inspector.dissector is None:
+            return
+        dissector = inspector.dissector
+        for outcome in outcomes:
+            op = outcome.op if outcome.op in dissector.operations else "other"
+            known = outcome.response is None or outcome.status in dissector.statuses
+            bounded = outcome._replace(op=op, status=outcome.status if known else "other")
+            self.later(conn, self._c.accounts.outcome(dissector.name, bounded))
+
+    def later(self, conn: Connection, event: Callable[[View], None]) -> None:
+        """Do something for each view once its name is known: now, if it is."""
+        if conn.settled:
+            for view in conn.views:
+                event(view)
+        elif conn.pending is None:
+            conn.pending = [event]
+        elif len(conn.pending) < MAX_PENDING:
+            conn.pending.append(event)
+        else:
+            self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("requests",))] += 1
+
+    def _notice(self, conn: Connection, inspector: Inspector, now: float, message: Message) -> None:
+        name = conn.protocol or (inspector.dissector.name if inspector.dissector else "")
+        if message.op == ESTABLISHED and name in HANDSHAKES:
+            self.later(conn, self._c.accounts.handshake(name, now - inspector.first))
+        if name == "quic":
+            for view in conn.views:
+                view.state = quic.step(view.state, message.op)
+
+    def _certificate(self, conn: Connection, message: Message) -> None:
+        certificate = message.certificate
+        if certificate is None:
+            return
+        asked = conn.attrs.get("server.address") if conn.attrs else None
+        named = asked[0] if isinstance(asked, list) else asked
+        name = named or (certificate.names[0] if certificate.names else certificate.subject)
+        self.later(conn, self._c.accounts.certificate(name, certificate.not_after))
+
+
+MAX_PENDING = 1024
+
+
+def _merge(conn: Connection, message: Message) -> None:
+    """Keep a connection's attributes: the first value, and bounded lists of further ones."""
+    attrs = conn.attrs
+    if attrs is None:
+        attrs = conn.attrs = {}
+    for key, said in message.attrs.items():
+        for value in said if isinstance(said, tuple) else (said,):
+            old = attrs.get(key)
+            if old is None:
+                if len(attrs) < MAX_ATTRIBUTES:
+                    attrs[key] = value
+            elif isinstance(old, list):
+                if len(old) < MAX_VALUES and value not in old:
+                    old.append(value)
+            elif old != value:
+                attrs[key] = [old, value]

@@ -1,0 +1,76 @@
+"""Questions to the identity process and its answers, by serial. No I/O: `outbox` is sent by whoever drives."""
+
+from exporter.flow.connection import Connection, View
+from exporter.model import Answer, Ask, Gone, Hello, Watch
+
+__all__ = ["Owners"]
+
+MAX_OUTBOX = 65_536
+
+
+class Owners:
+    """Who was asked about, and for which view."""
+
+    def __init__(self, first: int, *, enabled: bool) -> None:
+        """Number the questions from `first`: a new worker must not take its predecessor's answers for its own."""
+        self.enabled = enabled
+        self.outbox: list[Ask | Watch | Gone | Hello] = []
+        self.lost = 0
+        """Questions that found the outbox full."""
+        self._serial = first
+        self._asked: dict[int, tuple[Connection, View]] = {}
+        self._watched: dict[int, Connection] = {}
+
+    def ask(self, conn: Connection, view: View) -> None:
+        """Ask who owns a view's end."""
+        if not self.enabled:
+            view.answered = True
+            return
+        self._serial += 1
+        view.serial = self._serial
+        self._asked[view.serial] = (conn, view)
+        self._send(Ask(view.serial, view.scope, conn.transport, *_ends(conn, view), conn.created))
+
+    def watch(self, conn: Connection, view: View) -> bool:
+        """Ask whether the kernel still lists a view's socket; False where nobody can tell."""
+        if not self.enabled:
+            return False
+        self._serial += 1
+        self._watched[self._serial] = conn
+        self._send(Watch(self._serial, view.scope, conn.transport, *_ends(conn, view)))
+        return True
+
+    def forget(self, view: View) -> None:
+        """Drop a view's question: its connection has ended."""
+        if self._asked.pop(view.serial, None) is not None:
+            self._send(Gone(view.serial))
+
+    def repeat(self) -> None:
+        """Ask everything anew: the identity process has just started and knows nothing."""
+        self.outbox.clear()
+        for serial, (conn, view) in self._asked.items():
+            self._send(Ask(serial, view.scope, conn.transport, *_ends(conn, view), conn.created))
+        self._watched.clear()
+
+    def watched(self, answer: Answer) -> Connection | None:
+        """Give the connection whose socket this answer is about."""
+        return self._watched.pop(answer.serial, None)
+
+    def asked(self, answer: Answer) -> tuple[Connection, View] | None:
+        """Give the view that this answer is about; a final answer is the last."""
+        if answer.final:
+            return self._asked.pop(answer.serial, None)
+        return self._asked.get(answer.serial)
+
+    def _send(self, record: Ask | Watch | Gone) -> None:
+        if len(self.outbox) < MAX_OUTBOX:
+            self.outbox.append(record)
+        else:
+            self.lost += 1
+
+
+def _ends(conn: Connection, view: View) -> tuple[bytes, int, bytes, int]:
+    """Give the local address and port, then the remote ones."""
+    if view.side == 1:
+        return conn.a1, conn.p1, conn.a0, conn.p0
+    return conn.a0, conn.p0, conn.a1, conn.p1

@@ -1,0 +1,249 @@
+"""TCP's slow path: what a segment does to states, sequence numbers, handshake times, payload and retransmissions.
+
+The packet path calls this for every segment that is not the next one in order of a steady connection. It leaves
+`Half.skip` so that the packet path may take the following ones on its own where that is safe.
+"""
+
+from exporter import metrics as m
+from exporter.engine.context import Context
+from exporter.engine.lifecycle import Lifecycle
+from exporter.engine.messages import Messages
+from exporter.flow import tcp
+from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
+from exporter.flow.reassembly import NOTHING
+from exporter.flow.sequence import MASK, OLD, PARTLY_OLD, classify, distance, fills_hole, in_window
+from exporter.model import ACK, FIN, RST, SYN, Packet
+
+__all__ = ["Segments"]
+
+
+class Segments:
+    """Follow TCP connections segment by segment."""
+
+    def __init__(self, context: Context, messages: Messages, lifecycle: Lifecycle) -> None:
+        """Write through this context; what is said goes to `messages`, what is over to `lifecycle`."""
+        self._c = context
+        self._messages = messages
+        self._lifecycle = lifecycle
+        ledger = context.ledger
+        self._unlisted = ledger.slot(m.UNLISTED_TRANSITIONS, None, ("tcp",))
+        self._estimated = ledger.slot(m.ESTIMATED_SEGMENTS, None)
+
+    def segment(self, half: Half, now: float, packet: Packet) -> None:
+        """Take a segment that was counted already."""
+        conn = half.conn
+        own = half
+        if conn.extra is not None:
+            own = conn.half0 if half.side == 0 else conn.half1
+        if packet.size > half.big:
+            self._estimate(half, packet)
+        flags = packet.flags
+        if flags & RST:
+            self._reset(conn, own, now, packet)
+            return
+        _sync(conn.half0)
+        _sync(conn.half1)
+        order = classify(own, packet)
+        if order >= OLD:
+            self._old(conn, own, packet, order)
+        self._states(conn, own, now, packet)
+        if own.stream is not None:
+            self._payload(conn, own, now, packet)
+        _release(conn)
+
+    def _estimate(self, half: Half, packet: Packet) -> None:
+        """Count a segmentation-offloaded packet as the segments that it is on the wire."""
+        headers = packet.size - packet.length
+        room = half.big - headers
+        if room <= 0 or not packet.length:
+            return
+        more = -(-packet.length // room) - 1
+        half.packets += more
+        half.bytes += more * headers
+        self._c.ledger.values[self._estimated] += more
+
+    # -- order -----------------------------------------------------------------------------------------------------
+
+    def _old(self, conn: Connection, half: Half, packet: Packet, order: int) -> None:
+        """Count a segment whose bytes were sent before, unless it only came late."""
+        size = packet.length + (packet.flags & SYN != 0) + (packet.flags & FIN != 0)
+        if not size or order not in (OLD, PARTLY_OLD):
+            return
+        if fills_hole(half, packet.seq, size):
+            return
+        side = half.side
+
+        def record(view: View) -> None:
+            if view.side == side:
+                self._c.accounts.count(m.RETRANSMITTED_SEGMENTS, view, ())
+
+        self._messages.later(conn, record)
+
+    # -- states ----------------------------------------------------------------------------------------------------
+
+    def _states(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
+        flags, side = packet.flags, half.side
+        fin = conn.fin
+        if (
+            fin is not None
+            and flags & ACK
+            and fin[1 - side] >= 0
+            and distance(packet.ack, fin[1 - side]) >= 0
+        ):
+            for view in conn.views:
+                if view.side != side:
+                    self._step(view, "acked")
+        if flags & SYN:
+            self._opening(conn, half, now, packet)
+            kind = "synack" if flags & ACK else "syn"
+        elif flags & FIN:
+            kind = "fin"
+            if fin is None:
+                fin = conn.fin = [-1, -1]
+            fin[side] = (packet.seq + packet.length + 1) & MASK
+        else:
+            kind = "data"
+            if conn.handshake is not None and flags & ACK:
+                self._opened(conn, half, now)
+        for view in conn.views:
+            self._step(view, f"{kind}_out" if view.side in (side, 2) else f"{kind}_in")
+        if fin is not None and all(view.state in tcp.ENDED for view in conn.views):
+            self._over(conn, now, "fin")
+
+    def _step(self, view: View, event: str) -> None:
+        view.state, expected = tcp.step(view.state, event)
+        if not expected:
+            self._c.ledger.values[self._unlisted] += 1
+
+    def _opening(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
+        """Note when the handshake's segments passed, and the largest segment that its options allow."""
+        times = conn.handshake
+        if times is None:
+            if conn.initiator < 0 or conn.totals[1] or conn.totals[3]:
+                return
+            times = conn.handshake = [0.0, 0.0, 0.0]
+        if packet.extra and half.big != EVERYTHING:
+            largest = packet.extra + (40 if len(packet.src) == 4 else 60)  # noqa: PLR2004 - IP and TCP headers
+            for other in (conn.half0, conn.half1):
+                other.big = min(other.big, largest)
+        which = 1 if packet.flags & ACK else 0
+        if times[which]:  # sent again: whose answer comes is not known (Karn)
+            times[2] += 1
+            return
+        times[which] = now
+        if which and times[0] and not times[2]:
+            seconds = now - times[0]
+            side = 1 - half.side  # the client's end measures from its SYN to the SYN-ACK
+            self._handshake(conn, side, seconds)
+
+    def _opened(self, conn: Connection, half: Half, now: float) -> None:
+        """Close the handshake at the client's acknowledgement: the server's end measures from its SYN-ACK."""
+        times = conn.handshake
+        if times is None or half.side != conn.initiator:
+            return
+        conn.handshake = None
+        if times[1] and not times[2]:
+            self._handshake(conn, 1 - half.side, now - times[1])
+
+    def _handshake(self, conn: Connection, side: int, seconds: float) -> None:
+        observe = self._c.accounts.handshake("tcp", max(0.0, seconds))
+
+        def record(view: View) -> None:
+            if view.side == side:
+                observe(view)
+
+        self._messages.later(conn, record)
+
+    def _over(self, conn: Connection, now: float, reason: str) -> None:
+        if not conn.reason:
+            conn.reason = reason
+            self._lifecycle.ended[conn] = now
+
+    def _reset(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
+        """End a connection by a reset that can be genuine (RFC 9293 section 3.10.7, RFC 5961)."""
+        refused = all(view.state in tcp.OPENING or view.state == tcp.UNKNOWN for view in conn.views)
+        answers = refused and half.side != conn.initiator
+        if not answers and not in_window(half, packet.seq):
+            self._c.ledger.values[self._unlisted] += 1
+            return
+        for view in conn.views:
+            self._step(view, "reset")
+        if answers and conn.initiator >= 0 and not conn.reason:
+            conn.failure = "refused"
+        self._over(conn, now, "reset")
+        _release(conn)
+
+    # -- payload ---------------------------------------------------------------------------------------------------
+
+    def _payload(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
+        """Put payload in order and hand it to inspection; an acknowledgement may show that a hole never fills."""
+        side, stream = half.side, half.stream
+        if stream is None:
+            return
+        if packet.length:
+            seq = packet.seq + 1 & MASK if packet.flags & SYN else packet.seq
+            self._deliver(conn, half, now, stream.push(seq, packet.payload, packet.length))
+        elif stream.pos < 0:
+            stream.pos = half.next
+        other = conn.half1 if side == 0 else conn.half0
+        if other.stream is not None and other.stream.held and packet.flags & ACK:
+            self._deliver(conn, other, now, other.stream.acknowledged(packet.ack))
+        fin = conn.fin
+        if fin is not None and fin[side] >= 0 and distance(fin[side], stream.pos) <= 1:
+            half.stream = None
+            if conn.inspector is not None:
+                self._messages.take(conn, side, now, conn.inspector.close(side))
+
+    def _deliver(self, conn: Connection, half: Half, now: float, pieces: list[bytes | int]) -> None:
+        """Feed what is in order, and ask after each piece how much of what follows is wanted."""
+        inspector, stream, side = conn.inspector, half.stream, half.side
+        if inspector is None or stream is None:
+            return
+        for piece in pieces:
+            if isinstance(piece, int):
+                inspector.lost(side)
+                continue
+            if stream.skip:
+                passed = min(stream.skip, len(piece))
+                stream.skip -= passed
+                piece = piece[passed:]  # noqa: PLW2901 - the rest of the same piece
+            if piece:
+                self._messages.take(conn, side, now, inspector.feed(side, piece))
+                if inspector.switched:
+                    inspector.switched = False
+                    _want_all(conn)
+                stream.skip = inspector.skip(side)
+                self._also_skip(conn, 1 - side)
+        if not inspector.active:
+            conn.half0.stream = conn.half1.stream = None
+
+    def _also_skip(self, conn: Connection, side: int) -> None:
+        """One side's bytes may decide that the other's are of no interest either."""
+        half = conn.half0 if side == 0 else conn.half1
+        if half.stream is not None and conn.inspector is not None:
+            half.stream.skip = min(NOTHING, half.stream.skip + conn.inspector.skip(side))
+
+
+def _sync(half: Half) -> None:
+    """Tell the stream how far the packet path has read."""
+    if half.stream is not None and half.skip >= 0 and half.next >= 0:
+        half.stream.resume(half.next, half.skip)
+
+
+def _want_all(conn: Connection) -> None:
+    for half in (conn.half0, conn.half1):
+        if half.stream is not None:
+            half.stream.skip = 0
+
+
+def _release(conn: Connection) -> None:
+    """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
+    first, second = conn.half0, conn.half1
+    steady = (
+        conn.fin is None and not conn.reason and all(view.state == tcp.ESTABLISHED for view in conn.views)
+    )
+    if not steady or (first.stream and first.stream.held) or (second.stream and second.stream.held):
+        first.skip = second.skip = NEVER
+        return
+    first.skip = first.stream.skip if first.stream is not None else EVERYTHING
+    second.skip = second.stream.skip if second.stream is not None else EVERYTHING

@@ -1,0 +1,172 @@
+"""When a connection's numbers enter the ledger, and under which name.
+
+They wait until owner and protocol are known, or for `flow.settle` seconds, or until the connection ends. From then on
+each flush adds what came since the last. A name that comes later, or changes, applies to what follows.
+"""
+
+from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
+from exporter.engine.context import Context
+from exporter.flow.connection import UNKNOWN, Connection, View
+from exporter.model import Answer, IdentityKey, Owner
+
+__all__ = ["Settlement"]
+
+PORTLESS_OWNERS = frozenset({"tcp", "udp", "sctp"})
+"""Transports whose packets a process's socket sends; what else travels is the kernel's."""
+
+
+class Settlement:
+    """The connections that wait, and the moment at which each is settled."""
+
+    def __init__(self, context: Context) -> None:
+        """Settle into this context's ledger."""
+        self._c = context
+        self.waiting: dict[Connection, None] = {}
+        """Not settled, oldest first."""
+
+    def begin(self, conn: Connection) -> None:
+        """Take a new connection: ask who owns its ends."""
+        self.waiting[conn] = None
+        for view in conn.views:
+            if view.side == NO_SIDE:
+                view.identity = FORWARDED
+                view.answered = True
+            elif conn.transport not in PORTLESS_OWNERS:
+                view.identity = KERNEL
+                view.answered = True
+            else:
+                self._c.owners.ask(conn, view)
+
+    def due(self, now: float) -> None:
+        """Settle what has waited long enough."""
+        before = now - self._c.config.flow.settle
+        ready = [conn for conn in self.waiting if conn.created <= before or self._known(conn)]
+        for conn in ready:
+            self.settle(conn)
+
+    def answer(self, answer: Answer) -> None:
+        """Take the identity process' word on a view's owner."""
+        asked = self._c.owners.asked(answer)
+        if asked is None:
+            return
+        conn, view = asked
+        if answer.owner is not None or answer.final:
+            view.answered = True
+        if answer.method != "none":
+            view.method, view.quality = answer.method, answer.quality
+        if answer.owner is not None:
+            self.own(conn, view, answer.owner)
+        if not conn.settled and self._known(conn):
+            self.settle(conn)
+
+    def own(self, conn: Connection, view: View, owner: Owner) -> None:
+        """Give a view its owner; what was counted before stays where it is."""
+        view.owner = owner
+        identity = IdentityKey(owner.process, owner.container, owner.pod)
+        if identity != view.identity:
+            if conn.settled:
+                self.flush(conn)
+            view.identity = identity
+            if conn.settled:
+                self._rehome(conn, view)
+        if identity == OWN and not self._c.config.own.traffic:
+            self._disown(conn)
+
+    def recognise(self, conn: Connection, protocol: str) -> None:
+        """Give a connection its protocol; what was counted before stays where it is."""
+        if protocol == conn.protocol:
+            return
+        if conn.settled:
+            self.flush(conn)
+        conn.protocol = protocol
+        if conn.settled:
+            for view in conn.views:
+                self._rehome(conn, view)
+        elif self._known(conn):
+            self.settle(conn)
+
+    def settle(self, conn: Connection) -> None:
+        """Enter a connection into the ledger under what is known now."""
+        if conn.settled:
+            return
+        conn.settled = True
+        self.waiting.pop(conn, None)
+        for view in conn.views:
+            self.enter(conn, view)
+        conn.pending = None
+
+    def enter(self, conn: Connection, view: View) -> None:
+        """Enter one end of a settled connection."""
+        accounts = self._c.accounts
+        if view.owner is None and view.identity is UNKNOWN:
+            view.identity = _fallback(conn, view)
+        if view.identity not in (FORWARDED, KERNEL):
+            accounts.attributed(view)
+        view.rows = accounts.flow(view, conn)
+        view.peer = None if view.side == NO_SIDE else accounts.peer(view, conn)
+        if conn.opened:
+            accounts.opened(view, conn)
+        for event in conn.pending or ():
+            event(view)
+
+    def flush(self, conn: Connection) -> None:
+        """Move what came since the last flush into the totals, the interfaces' meters and the ledger."""
+        sums = [0, 0, 0, 0]
+        values = self._c.ledger.values
+        for half in conn.halves():
+            packets, size = half.packets, half.bytes
+            if packets:
+                half.packets = half.bytes = 0
+                for packets_slot, bytes_slot in half.meters:
+                    values[packets_slot] += packets
+                    values[bytes_slot] += size
+                if half.side == NO_SIDE:
+                    values[half.meters[0][1]] += packets * half.overhead
+                    continue
+                at = 2 * half.side
+                sums[at] += packets
+                sums[at + 1] += size
+        totals = conn.totals
+        for i in range(4):
+            totals[i] += sums[i]
+        if conn.tunnel:
+            return  # the outer packets' bytes are counted already
+        for view in conn.views:
+            self._c.accounts.add(view, (sums[0], sums[1]), (sums[2], sums[3]))
+
+    def _known(self, conn: Connection) -> bool:
+        undecided = conn.inspector is not None and conn.inspector.active and not conn.protocol
+        return not undecided and all(view.answered for view in conn.views)
+
+    def _rehome(self, conn: Connection, view: View) -> None:
+        """Count from now on under the present name and protocol."""
+        accounts = self._c.accounts
+        old = (view.rows, view.peer)
+        view.rows = accounts.flow(view, conn)
+        view.peer = None if view.side == NO_SIDE else accounts.peer(view, conn)
+        for rows in old:
+            if rows is not None:
+                accounts.leave(rows)
+        if view.gauges is not None:
+            accounts.show(view, conn)
+
+    def _disown(self, conn: Connection) -> None:
+        """Our own traffic is counted and not read: else every export would feed the next."""
+        conn.inspector = None
+        conn.half0.stream = conn.half1.stream = None
+        conn.pending = None
+        conn.attrs = None
+        if conn.protocol:
+            self.recognise(conn, "")
+
+
+def _fallback(conn: Connection, view: View) -> IdentityKey:
+    """Name a view that has no owner: what the kernel answers on its own is the kernel's, the rest is unknown."""
+    far = 1 - view.side
+    if conn.failure == "refused" and conn.initiator == far:
+        return KERNEL  # a reset from a closed port
+    sent = conn.half0 if view.side == 0 else conn.half1
+    silent = not sent.packets and not conn.totals[2 * view.side]
+    if conn.transport == "udp" and silent and view.answered:
+        return KERNEL  # a datagram that no socket takes
+    return UNKNOWN

@@ -1,0 +1,220 @@
+"""A connection: both directions of a 5-tuple in one network namespace, and the ends of it that are ours.
+
+`Half` is what the packet path touches: one direction as one interface carries it. Its counts are what came since the
+last flush. `View` is one local end: owner, state and role. Sides: 0 began the connection or was seen first, 1 is the
+other. Everything here is a plain record with slots: a hundred thousand of them are held.
+"""
+
+from typing import TYPE_CHECKING
+
+from exporter.model import IdentityKey, Owner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from exporter.flow.inspector import Inspector
+    from exporter.flow.reassembly import Stream
+
+__all__ = ["EVERYTHING", "NEVER", "UNKNOWN", "Connection", "Half", "Rows", "View"]
+
+EVERYTHING = 1 << 58
+"""`Half.skip`: no payload of this direction is wanted."""
+
+UNKNOWN = IdentityKey("unknown")
+"""Who should have been found and was not."""
+
+NEVER = -1
+"""`Half.skip`: every segment takes the slow path (state changes, holes, several interfaces)."""
+
+
+class Rows:
+    """The ledger's slots of what one identity sends and receives over one protocol, or to one kind of peer."""
+
+    __slots__ = ("key", "receive", "receive_packets", "transmit", "transmit_packets", "users")
+
+    def __init__(self, key: tuple[object, ...], transmit: int, receive: int) -> None:
+        """Name the byte counters' slots; those of packets are -1 where packets are not exported."""
+        self.key = key
+        self.transmit = transmit
+        self.receive = receive
+        self.transmit_packets = -1
+        self.receive_packets = -1
+        self.users = 0
+
+
+class Half:
+    """One direction of a connection on one interface.
+
+    `bytes` and `packets` since the last flush; `last`, time of the newest packet; `next`, the sequence number that
+    should come (-1: unknown); `skip`, payload bytes that may pass unread: `NEVER`, 0 (all are wanted) up to
+    `EVERYTHING`; `big`, the IP length above which a packet is several on the wire; `meters`, the ledger's slots
+    (packets, bytes) of the interface that carries it. Side 2: a forwarded packet on its way out, counted nowhere else.
+    """
+
+    __slots__ = (
+        "big",
+        "bytes",
+        "conn",
+        "holes",
+        "key",
+        "last",
+        "meters",
+        "next",
+        "overhead",
+        "packets",
+        "side",
+        "skip",
+        "stream",
+        "table",
+    )
+
+    def __init__(self, conn: "Connection", side: int, now: float) -> None:
+        """Start a direction with nothing counted."""
+        self.conn = conn
+        self.side = side
+        self.bytes = 0
+        self.packets = 0
+        self.last = now
+        self.next = -1
+        self.skip = NEVER
+        self.big = EVERYTHING
+        self.key = b""
+        self.table: dict[bytes, Half] | None = None
+        self.meters: tuple[tuple[int, int], ...] = ()
+        self.overhead = 0
+        """Side 2 only: bytes of link header to count beside each packet."""
+        self.holes: list[tuple[int, int]] | None = None
+        self.stream: Stream | None = None
+
+
+class View:
+    """One local end of a connection (or the connection as a whole, where no end is ours)."""
+
+    __slots__ = (
+        "answered",
+        "gauges",
+        "identity",
+        "method",
+        "owner",
+        "peer",
+        "quality",
+        "rows",
+        "scope",
+        "serial",
+        "shown",
+        "side",
+        "state",
+    )
+
+    def __init__(self, side: int, scope: int = 0) -> None:
+        """Look from this side, whose socket is in this namespace: what it sends is transmit. Side 2: no end is ours."""
+        self.side = side
+        self.scope = scope
+        self.state = "unknown"
+        self.shown = ""
+        """The state that the gauges show."""
+        self.owner: Owner | None = None
+        self.answered = False
+        self.serial = 0
+        self.method = "none"
+        self.quality = "none"
+        self.identity = UNKNOWN
+        self.rows: Rows | None = None
+        self.peer: Rows | None = None
+        self.gauges: tuple[int, int] | None = None
+        """The ledger's slots of the gauges in which this view is counted."""
+
+
+class Connection:
+    """Both directions of a 5-tuple from the first packet to the end. Times are Unix seconds on the capture's clock."""
+
+    __slots__ = (
+        "a0",
+        "a1",
+        "attrs",
+        "created",
+        "extra",
+        "failure",
+        "fin",
+        "half0",
+        "half1",
+        "handshake",
+        "initiator",
+        "inspector",
+        "key",
+        "local",
+        "opened",
+        "order",
+        "p0",
+        "p1",
+        "pending",
+        "protocol",
+        "reason",
+        "scope",
+        "settled",
+        "silent",
+        "staleness",
+        "timeout",
+        "totals",
+        "transport",
+        "tunnel",
+        "views",
+        "watched",
+    )
+
+    def __init__(self, scope: int, transport: str, ends: tuple[bytes, int, bytes, int], now: float) -> None:
+        """Open a connection between side 0 and side 1."""
+        self.scope = scope
+        self.transport = transport
+        self.a0, self.p0, self.a1, self.p1 = ends
+        self.created = now
+        self.half0 = Half(self, 0, now)
+        self.half1 = Half(self, 1, now)
+        self.extra: list[Half] | None = None
+        self.initiator = -1
+        """0 or 1; -1: unknown."""
+        self.local = 0
+        """Bit 0: side 0 is ours; bit 1: side 1."""
+        self.views: tuple[View, ...] = ()
+        self.protocol = ""
+        self.tunnel = ""
+        self.inspector: Inspector | None = None
+        self.attrs: dict[str, str | list[str]] | None = None
+        self.settled = False
+        self.opened = False
+        """Its beginning was seen, or it came long enough after our own start: it counts as opened."""
+        self.silent = False
+        self.totals = [0, 0, 0, 0]
+        """Packets and bytes of side 0, packets and bytes of side 1, all that was flushed."""
+        self.timeout = 0.0
+        self.staleness = 0
+        self.watched = 0.0
+        self.reason = ""
+        """Why it ended; empty while it lives."""
+        self.failure = ""
+        """Why it never became a connection: `refused`, `timeout`, `unreachable`."""
+        self.pending: list[Callable[[View], None]] | None = None
+        """What waits for the owner's name: see the engine's accounts."""
+        self.fin: list[int] | None = None
+        """The sequence numbers just past each side's FIN; -1: none yet."""
+        self.handshake: list[float] | None = None
+        """Times of the SYN and the SYN-ACK (0: not seen), and how often either was sent."""
+        self.key: tuple[int, str, bytes] = (scope, transport, b"")
+        self.order = 0
+
+    @property
+    def last(self) -> float:
+        """Time of the newest packet of either direction."""
+        a, b = self.half0.last, self.half1.last
+        newest = max(b, a)
+        if self.extra:
+            newest = max(newest, *(h.last for h in self.extra))
+        return newest
+
+    def halves(self) -> tuple[Half, ...]:
+        """Give all directions on all interfaces."""
+        return (self.half0, self.half1, *(self.extra or ()))
+
+    def end(self, side: int) -> tuple[bytes, int]:
+        """Give a side's address and port."""
+        return (self.a0, self.p0) if side == 0 else (self.a1, self.p1)

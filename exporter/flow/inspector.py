@@ -1,0 +1,208 @@
+"""Which application protocol a connection speaks, and what it says: probing, then one parser.
+
+All dissectors of the transport are asked about the first bytes, those first whose ports fit; ports prove nothing. What
+answers NO is not asked again. Whatever a dissector raises beside `ParseError` is a counted fault, never more. Probing
+and buffers are bounded; a connection that nobody claims within the budget stays unknown and costs nothing more.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from exporter.dissector import NO, YES, Dissector, Ends, Parser
+from exporter.flow.exchange import Exchange
+from exporter.model import Message
+
+__all__ = ["Budget", "Inspection", "Inspector"]
+
+PROBE_BYTES = 4096
+T = TypeVar("T")
+MAX_SKIP = 1 << 58
+BOTH = 3
+
+
+class Budget:
+    """How much is looked at until a connection counts as unknown."""
+
+    __slots__ = ("bytes", "packets")
+
+    def __init__(self, packets: int, size: int) -> None:
+        """Allow so many payload packets, and so many bytes of a side."""
+        self.packets = packets
+        self.bytes = size
+
+
+class Inspection:
+    """What all inspectors share: the dissectors by transport and port, the budget, and who counts faults."""
+
+    def __init__(self, dissectors: Iterable[Dissector], budget: Budget, fault: Callable[[str], None]) -> None:
+        """Arrange the dissectors; `fault(protocol)` is told of every failed parse."""
+        self.budget = budget
+        self.fault = fault
+        self.by_name = {d.name: d for d in dissectors}
+        self._plain: dict[str, tuple[Dissector, ...]] = {}
+        self._hinted: dict[tuple[str, int], tuple[Dissector, ...]] = {}
+        for dissector in self.by_name.values():
+            for transport in dissector.transports:
+                self._plain[transport] = (*self._plain.get(transport, ()), dissector)
+        for transport, all_ in self._plain.items():
+            for port in {p for d in all_ for p in d.ports}:
+                self._hinted[transport, port] = tuple(sorted(all_, key=lambda d: port not in d.ports))
+
+    def candidates(self, transport: str, ends: Ends) -> tuple[Dissector, ...]:
+        """Give the dissectors of a transport, those first whose ports fit."""
+        hinted = self._hinted
+        found = hinted.get((transport, ends.port1)) or hinted.get((transport, ends.port0))
+        return found or self._plain.get(transport, ())
+
+
+class Inspector:
+    """One connection's inspection. `dissector` is known once `protocol` is not empty; `active` until it gives up."""
+
+    __slots__ = (
+        "_buffers",
+        "_candidates",
+        "_ends",
+        "_parser",
+        "_seen",
+        "_shared",
+        "_silent",
+        "_transport",
+        "active",
+        "dissector",
+        "exchange",
+        "first",
+        "switched",
+    )
+
+    def __init__(self, shared: Inspection, transport: str, ends: Ends) -> None:
+        """Begin with every dissector of the transport."""
+        self._shared = shared
+        self._transport = transport
+        self._ends = ends
+        self._candidates = shared.candidates(transport, ends)
+        self._buffers: list[tuple[int, bytes]] = []
+        self._parser: Parser | None = None
+        self._seen = 0
+        self._silent = 0
+        self.active = bool(self._candidates)
+        self.dissector: Dissector | None = None
+        self.exchange: Exchange | None = None
+        self.first = 0.0
+        """When the first message came."""
+        self.switched = False
+        """Another protocol has taken over since this was last looked at: all that follows is wanted again."""
+
+    def feed(self, side: int, data: bytes) -> list[Message]:
+        """Read the next bytes of a side (or a datagram): what was said."""
+        if not self.active or not data:
+            return []
+        if self._parser is not None:
+            return self._parse(self._parser, side, data)
+        self._seen += 1
+        return self._probe(side, data)
+
+    def skip(self, side: int) -> int:
+        """Tell how many further bytes of a side are of no interest; the answer is handed over, not repeated."""
+        if not self.active or self._silent >> side & 1:
+            return MAX_SKIP
+        if self._parser is None:
+            return 0
+        skip = self._parser.skip(side)
+        if skip >= 0:
+            return skip
+        self._silent |= 1 << side
+        if self._silent == BOTH:  # neither side has anything more to say
+            self._give_up()
+        return MAX_SKIP
+
+    def lost(self, side: int) -> None:
+        """Say that wanted bytes of a side are missing."""
+        if not self._guarded(lambda parser: parser.gap(side), default=False):
+            self._give_up()
+
+    def close(self, side: int) -> list[Message]:
+        """Say that a side sends no more."""
+        return self._guarded(lambda parser: list(parser.close(side)), default=[])
+
+    def _guarded(self, method: Callable[[Parser], T], *, default: T) -> T:
+        """Call the parser; whatever it raises ends the inspection and is counted."""
+        if self._parser is None or not self.active:
+            return default
+        try:
+            return method(self._parser)
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._fault()
+        return default
+
+    def _parse(self, parser: Parser, side: int, data: bytes) -> list[Message]:
+        out: list[Message] = []
+        try:
+            for message in parser.feed(side, data):
+                out.append(message)
+                if message.switch is not None:
+                    out += self._switch(parser, message.switch)
+                    break
+        except Exception:  # noqa: BLE001 - beside `ParseError` it is a defect, which must not end the worker
+            self._fault()
+        return out
+
+    def _probe(self, side: int, data: bytes) -> list[Message]:
+        datagrams = self._transport == "udp"
+        seen = data if datagrams else b"".join(d for s, d in self._buffers if s == side) + data
+        if not datagrams:
+            self._buffers.append((side, data))
+        left = []
+        for dissector in self._candidates:
+            answer = dissector.probe(side, seen[:PROBE_BYTES], self._ends)
+            if answer == YES:
+                return self._claim(dissector, side, data)
+            if answer != NO:
+                left.append(dissector)
+        if len(left) != len(self._candidates):
+            self._candidates = tuple(left)
+        budget = self._shared.budget
+        if not left or self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES):
+            self._give_up()
+        return []
+
+    def _claim(self, dissector: Dissector, side: int, data: bytes) -> list[Message]:
+        self.dissector = dissector
+        self._candidates = ()
+        earlier, self._buffers = self._buffers or [(side, data)], []
+        self._parser = parser = dissector.parser(self._ends)
+        out: list[Message] = []
+        for its_side, piece in earlier:
+            if self._parser is parser and self.active:
+                out += self._parse(parser, its_side, piece)
+        return out
+
+    def _switch(self, parser: Parser, name: str) -> list[Message]:
+        """Hand over to another protocol, or to whoever recognises what comes next."""
+        following = self._shared.by_name.get(name) if name else None
+        left = [(side, parser.rest(side)) for side in (0, 1)]
+        self._parser = None
+        self._seen = 0
+        self._silent = 0
+        self.switched = True
+        if following is not None:
+            self.dissector = following
+            self._parser = following.parser(self._ends)
+        else:
+            self._candidates = self._shared.candidates(self._transport, self._ends)
+        out: list[Message] = []
+        for side, data in left:
+            out += self.feed(side, data)
+        return out
+
+    def _name(self) -> str:
+        return self.dissector.name if self.dissector else ""
+
+    def _fault(self) -> None:
+        self._shared.fault(self._name())
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self.active = False
+        self._parser = None
+        self._candidates = ()
+        self._buffers = []

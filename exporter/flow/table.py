@@ -1,0 +1,136 @@
+"""All connections of a worker: found by their raw address and port bytes, bounded, with tombstones.
+
+A key is what stands in the packet: both addresses, then both ports (12 bytes for IPv4, 36 for IPv6). Both directions
+lead to one connection: the smaller of the two keys is its name. A tombstone swallows what comes late for a connection
+that has ended, so that a last ACK opens no new one.
+"""
+
+from collections.abc import Iterator
+
+from exporter.flow.connection import Connection, View
+
+__all__ = ["Table", "Tombstone", "mirror"]
+
+MAX_TOMBSTONES = 16_384
+CHANCES = 8
+RECENT = 60.0
+
+
+def mirror(key: bytes) -> bytes:
+    """Give the key of the opposite direction."""
+    size = (len(key) - 4) // 2
+    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
+
+
+class Tombstone:
+    """What is left of an ended connection: who gets its late bytes, and its `time_wait` in the gauges."""
+
+    __slots__ = ("forward", "until", "views")
+
+    def __init__(self, forward: bytes, until: float, views: tuple[View, ...]) -> None:
+        """Stand until this time for a connection whose side 0 sent packets with the key `forward`."""
+        self.forward = forward
+        self.until = until
+        self.views = views
+
+
+class Table:
+    """The connections by (namespace, transport) and key. `limit` bounds them; `evict` says who has to go."""
+
+    def __init__(self, limit: int) -> None:
+        """Hold at most so many connections."""
+        self.limit = limit
+        self.size = 0
+        self.tombstones: dict[tuple[int, str, bytes], Tombstone] = {}
+        self._by_kind: dict[tuple[int, str], dict[bytes, Connection]] = {}
+        self._order = 0
+
+    def __len__(self) -> int:
+        """Give the number of connections."""
+        return self.size
+
+    def __iter__(self) -> Iterator[Connection]:
+        """Give the connections, in no promised order. The table must not change meanwhile."""
+        for kind in self._by_kind.values():
+            yield from kind.values()
+
+    def find(self, scope: int, transport: str, key: bytes) -> Connection | None:
+        """Find the connection that a packet with this key belongs to, whichever its direction."""
+        kind = self._by_kind.get((scope, transport))
+        if kind is None:
+            return None
+        return kind.get(min(key, mirror(key)))
+
+    def add(self, conn: Connection, key: bytes) -> None:
+        """Enter a connection; `key` is that of a packet of side 0."""
+        name = min(key, mirror(key))
+        conn.key = (conn.scope, conn.transport, name)
+        self._order += 1
+        conn.order = self._order
+        self._by_kind.setdefault((conn.scope, conn.transport), {})[name] = conn
+        self.size += 1
+
+    def remove(self, conn: Connection) -> bool:
+        """Forget a connection; False if it was no longer here."""
+        scope, transport, name = conn.key
+        kind = self._by_kind.get((scope, transport))
+        if kind is None or kind.get(name) is not conn:
+            return False
+        del kind[name]
+        if not kind:
+            del self._by_kind[scope, transport]
+        self.size -= 1
+        for half in conn.halves():
+            if half.table is not None and half.table.get(half.key) is half:
+                del half.table[half.key]
+            half.table = None
+        return True
+
+    def victim(self, now: float) -> Connection | None:
+        """Choose who makes room: of the fullest kind the oldest that is no living conversation.
+
+        What talked both ways within the last minute gets another chance, a few times; then the stalest of those goes.
+        """
+        if not self._by_kind:
+            return None
+        kind = max(self._by_kind.values(), key=len)
+        spared: list[Connection] = []
+        for _ in range(min(CHANCES, len(kind))):
+            name = next(iter(kind))
+            conn = kind[name]
+            if not _alive(conn, now):
+                return conn
+            spared.append(conn)
+            del kind[name]
+            kind[name] = conn
+        return min(spared, key=lambda conn: conn.last)
+
+    def bury(self, conn: Connection, tombstone: Tombstone) -> list[Tombstone]:
+        """Set a tombstone; give those that had to make room."""
+        self.tombstones.pop(conn.key, None)
+        self.tombstones[conn.key] = tombstone
+        out = []
+        while len(self.tombstones) > MAX_TOMBSTONES:
+            out.append(self.tombstones.pop(next(iter(self.tombstones))))
+        return out
+
+    def tombstone(self, scope: int, transport: str, key: bytes) -> Tombstone | None:
+        """Find the tombstone for a packet with this key."""
+        if not self.tombstones:
+            return None
+        return self.tombstones.get((scope, transport, min(key, mirror(key))))
+
+    def weathered(self, now: float) -> list[Tombstone]:
+        """Take away the tombstones whose time is over. They stand in order of time, nearly."""
+        out = []
+        while self.tombstones:
+            key = next(iter(self.tombstones))
+            if self.tombstones[key].until > now:
+                break
+            out.append(self.tombstones.pop(key))
+        return out
+
+
+def _alive(conn: Connection, now: float) -> bool:
+    both = conn.totals[0] + conn.half0.packets and conn.totals[2] + conn.half1.packets
+    return bool(both) and now - conn.last < RECENT
