@@ -26,11 +26,22 @@ from exporter.config import Capture
 from exporter.errors import CaptureError
 from exporter.model import Interface
 
-__all__ = ["Attach", "Callback", "Deal", "GoneError", "Handle", "Opening", "Stats", "require_privilege"]
+__all__ = [
+    "Attach",
+    "Callback",
+    "Deal",
+    "Detach",
+    "GoneError",
+    "Handle",
+    "Opening",
+    "Stats",
+    "require_privilege",
+]
 
 Callback = Callable[[float, bytes], None]
 """Takes a packet: Unix time in seconds, and its bytes."""
 Attach = Callable[[Interface], Callback]
+Detach = Callable[[str], None]
 
 BATCH = 1024
 """Packets until others get their turn."""

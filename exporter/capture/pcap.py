@@ -10,8 +10,8 @@ import select
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from exporter.capture.handle import Attach, Deal, GoneError, Handle, Opening, Stats, require_privilege
-from exporter.capture.interfaces import Selection, choose, require_named
+from exporter.capture.handle import Attach, Deal, Detach, GoneError, Handle, Opening, Stats, require_privilege
+from exporter.capture.interfaces import Selection, choose, is_glob, require_named
 from exporter.capture.links import SYSFS, UP, Link, is_up, read_links, uplinks
 from exporter.config import Capture
 from exporter.errors import CaptureError
@@ -40,14 +40,24 @@ class PcapSource:
     """All captures of a worker."""
 
     def __init__(
-        self, settings: Capture, attach: Attach, deal: Deal | None = None, sysfs: Path = SYSFS
+        self,
+        settings: Capture,
+        attach: Attach,
+        deal: Deal | None = None,
+        detach: Detach | None = None,
+        sysfs: Path = SYSFS,
     ) -> None:
-        """Open nothing yet. `attach` is asked for a callback for each interface, again when it has changed."""
+        """Open nothing yet.
+
+        `attach` is asked for a callback for each interface, again when it has changed; `detach` is told the name of
+        one that is captured no longer.
+        """
         self.selection = Selection((), {})
         self.failed: dict[str, str] = {}
         """Interfaces that should be captured and cannot be, and why."""
         self._settings = settings
         self._attach = attach
+        self._detach = detach
         self._deal = deal or Deal()
         self._sysfs = sysfs
         self._handles: dict[str, Handle] = {}
@@ -117,13 +127,20 @@ class PcapSource:
         elif handle.interface == interface._replace(link=handle.interface.link):
             return
         handle.interface = interface._replace(link=handle.interface.link)
-        handle.attach(self._attach(handle.interface))
+        self.renew(handle.name)
+
+    def renew(self, name: str) -> None:
+        """Ask for a new callback, because what is known of the interface has changed."""
+        if (handle := self._handles.get(name)) is not None:
+            handle.attach(self._attach(handle.interface))
 
     def _drop(self, handle: Handle) -> None:
         self._count(handle)
         self._epoll.unregister(handle.fd)
         del self._handles[handle.name], self._by_fd[handle.fd]
         handle.close()
+        if self._detach is not None:
+            self._detach(handle.name)
 
     def close(self) -> None:
         for handle in list(self._handles.values()):
@@ -163,7 +180,10 @@ class PcapSource:
 
     def up(self) -> dict[str, bool]:
         """Tell for each interface that is or should be captured whether its packets can be seen."""
-        return dict.fromkeys(self.failed, False) | {name: one.up for name, one in self._handles.items()}
+        named = [name for name in self._settings.interface if not is_glob(name)]
+        return dict.fromkeys([*named, *self.failed], False) | {
+            name: one.up for name, one in self._handles.items()
+        }
 
     def stats(self) -> dict[str, Stats]:
         """Give the totals of all interfaces, vanished ones for an hour. To be called once an hour at the least."""
