@@ -283,8 +283,8 @@ class Ledger:
 
     def _continue(self, key: Key, created: float, values: "array[float]") -> None:
         family = key[0]
-        gauge = family.kind in (Kind.GAUGE, Kind.INFO)
-        if gauge and (family.merge is not Merge.SUM or family in _PAIRED):
+        gauge = family.kind is Kind.GAUGE
+        if family.kind is Kind.INFO or (gauge and (family.merge is not Merge.SUM or family in _PAIRED)):
             return
         slot = self._slots.get(key)
         if slot is None:

@@ -113,7 +113,7 @@ class Server(uvicorn.Server):
         for connection in list(self.server_state.connections):
             connection.shutdown()
         until = monotonic() + PARTING
-        while self.server_state.connections and monotonic() < until:
+        while self.server_state.connections and monotonic() < until:  # noqa: ASYNC110  (as uvicorn does)
             await asyncio.sleep(0.02)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
