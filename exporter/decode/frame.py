@@ -8,7 +8,7 @@ from struct import error
 
 from exporter.decode import transport
 from exporter.decode.fragments import Fragments
-from exporter.decode.ip import ARP, IPV4, IPV6, Part, arp, ipv4, ipv6, walk
+from exporter.decode.ip import AH, ARP, FRAGMENT, IPV4, IPV6, Part, arp, ipv4, ipv6, walk
 from exporter.decode.link import strip, typed
 from exporter.decode.tunnel import CARRIERS, inside
 from exporter.errors import UndecodableError
@@ -95,7 +95,7 @@ def _join(cache: Fragments, now: float, packet: Packet, part: Part) -> list[Pack
     packets = [packet]
     packet.fragment = True
     if part.offset == 0:
-        proto, start, _ = walk(part.body, part.proto, 0, part.length)
+        proto, start = _behind(part, part.proto, part.body, part.length)
         transport.ports(packet, proto, part.body, start)
         packets += cache.first(now, part, packet)
     elif not cache.later(now, part, packet):
@@ -105,9 +105,19 @@ def _join(cache: Fragments, now: float, packet: Packet, part: Part) -> list[Pack
         return packets
     proto, data, length = whole
     try:
-        proto, start, _ = walk(data, proto, 0, length)
+        proto, start = _behind(part, proto, data, length)
         transport.read(packet, proto, data, start, length)
         packet.fragment = False
     except UndecodableError:  # its ports are known all the same
         pass
     return packets
+
+
+def _behind(part: Part, proto: int, data: bytes, length: int) -> tuple[int, int]:
+    """Find the transport in a datagram's fragmentable part, which may begin with extension headers."""
+    if part.key[2] != FRAGMENT and proto != AH:
+        return proto, 0
+    proto, start, place = walk(data, proto, 0, length)
+    if place is not None:  # a fragment of a fragment
+        raise UndecodableError("malformed")
+    return proto, start

@@ -14,6 +14,7 @@ from exporter.model import Packet
 __all__ = [
     "AH",
     "ARP",
+    "FRAGMENT",
     "IPV4",
     "IPV6",
     "MPLS",
@@ -32,6 +33,8 @@ MPLS, TRANSPARENT_ETHERNET = 0x8847, 0x6558
 """EtherTypes (IEEE 802 numbers at IANA)."""
 
 AH, FRAGMENT, NO_NEXT_HEADER, MOBILITY = 51, 44, 59, 135
+JUMBO_MAX = 1 << 20
+"""Largest packet that is believed: twice what Linux makes (gso_max_size). A claim of 4 GB would wreck the counters."""
 HEADERS_MAX = 16
 """Extension headers that are walked; real packets have up to five, and each costs half a microsecond."""
 
@@ -111,7 +114,7 @@ def ipv6(data: bytes, pos: int, room: int) -> Parsed:
         stop = start + _jumbo(data, start) if proto == 0 else room
         if stop <= start:
             stop = room
-    if stop < start:
+    if not start <= stop <= max(room, pos + JUMBO_MAX):
         raise UndecodableError("malformed")
     packet = Packet("", src, dst, stop - pos)
     if proto not in _EXTENSIONS:

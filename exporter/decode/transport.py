@@ -168,7 +168,9 @@ def _quoted(data: bytes) -> Packet | None:
         if part is not None:
             if part.offset:
                 return None
-            proto, start, _ = walk(data, proto, start, len(data))
+            proto, start, place = walk(data, proto, start, len(data))
+            if place is not None:
+                return None
         ports(packet, proto, data, start)
     except UndecodableError:
         return None

@@ -77,6 +77,13 @@ def test_first_without_ports() -> None:
         feed(decoder(), ethernet(0x0800, ipv4(17, b"\0", fragment=MORE)))
 
 
+def test_a_fragment_of_a_fragment() -> None:
+    """A second fragment header inside would give ports from the middle of a segment."""
+    inner = bytes([17, 0, 0, 9, 0, 0, 0, 1]) + BODY
+    with pytest.raises(UndecodableError, match="malformed"):
+        feed(decoder(), piece6(0, 40, body=inner, proto=44))
+
+
 def test_those_without_a_first_are_given_up() -> None:
     found = decoder()
     late = [piece(40, 80), piece(80, 100)]

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from exporter.model import Packet
-from tests.decode.build import ETHERNET, ethernet, every, reason, summary
+from tests.decode.build import ETHERNET, ethernet, every, only, reason, summary
 from tests.decode.test_link import CASES as LINKS
 from tests.decode.test_tunnel import CASES as TUNNELS
 

@@ -99,6 +99,7 @@ def test_mobility_message() -> None:
         (ethernet(0x86DD, ipv6(60, b"\x06\xff" + bytes(20))), "malformed"),  # reaches behind the packet
         (ethernet(0x86DD, ipv6(60, b"", length=60)), "truncated"),
         (ethernet(0x86DD, ipv6(44, b"\x06\0", length=60)), "truncated"),
+        (ethernet(0x86DD, ipv6(0, b"\x06\0\xc2\x04\xff\xff\xff\xff" + tcp(), length=0)), "malformed"),  # 4 GB
         (ethernet(0x86DD, ipv6(0, b"", length=0)), "malformed"),  # the wire had no more
         (ethernet(0x0806, bytes.fromhex("0001 86dd 06 10 0001") + bytes(60)), "not_ip"),
         (ethernet(0x0806, bytes.fromhex("0001 0800 ff 04 0001") + bytes(60)), "truncated"),
