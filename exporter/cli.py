@@ -39,10 +39,13 @@ class Parser(argparse.ArgumentParser):
 
 def _config(arguments: Arguments) -> "Config":
     """Put the configuration together from the flags that were given and all other places."""
+    from exporter.app.launch import require_protocols
     from exporter.configload import load, settings
 
     flags = {key: value for key, value in vars(arguments).items() if key in settings()}
-    return load(flags, file=arguments.config_file)
+    config = load(flags, file=arguments.config_file)
+    require_protocols(config)
+    return config
 
 
 # ---------------------------------------------------------------- commands

@@ -12,8 +12,21 @@ import exporter
 from exporter import config, ledgerfile
 from exporter.app import channels, listen, user
 from exporter.config import Config
+from exporter.errors import ConfigError
 
-__all__ = ["launch"]
+__all__ = ["launch", "require_protocols"]
+
+
+def require_protocols(settings: Config) -> None:
+    """Refuse a name that no dissector has."""
+    if not settings.dpi.protocols:
+        return
+    from exporter import dpi
+
+    try:
+        dpi.select(settings.dpi.protocols)
+    except ValueError as error:
+        raise ConfigError(f"dpi.protocols: {error}") from None
 
 
 def resolved(settings: Config) -> Config:

@@ -48,13 +48,20 @@ def protocols() -> str:
 
     rows = [
         (d.name, ", ".join(sorted(d.transports)), d.reads, d.specification)
-        for d in sorted(dpi.load().values(), key=lambda d: d.name)
+        for d in sorted(dpi.load(), key=lambda d: d.name)
     ]
     return table(("PROTOCOL", "TRANSPORTS", "READ", "SPECIFICATION"), rows)
 
 
+def _tidy(value: object) -> object:
+    """Write 5.0 as 5, as a person would."""
+    if isinstance(value, dict):
+        return {key: _tidy(inner) for key, inner in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def configuration(config: Config) -> str:
-    return yaml.safe_dump(msgspec.to_builtins(config), sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(_tidy(msgspec.to_builtins(config)), sort_keys=False, allow_unicode=True)
 
 
 def schema() -> str:
