@@ -26,29 +26,47 @@ class Ends(NamedTuple):
     port0: int
     address1: bytes
     port1: int
+    transport: str = "tcp"
+    """The same wire format may be framed differently on a stream and in datagrams (DNS, SIP, STUN)."""
 
 
 class Parser(Protocol):
-    """One connection's reader. `feed` gets each side's bytes in order and without holes (TCP), or one datagram (UDP)."""
+    """One connection's reader: a dissector's parser inherits from it and overrides what it needs.
+
+    `feed` gets each side's bytes in order and without holes (TCP), or one datagram (UDP).
+    """
+
+    __slots__ = ()
 
     def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        """Read on; raise `ParseError` and nothing else. Never keep more than a bounded amount of data."""
-        ...
+        """Read on; raise `ParseError` and nothing else. Never keep more than a bounded amount of data.
 
-    def skip(self, side: int) -> int:
-        """Tell how many of this side's next bytes need not be fed (a body of known length); -1: none ever again.
-
-        Bytes that were skipped are never fed. 0: feed everything. Asked after each `feed`.
+        After a message whose `switch` is set nothing more is read: what was fed and not read is got from `rest`.
         """
         ...
 
-    def gap(self, side: int) -> bool:
-        """Bytes of this side were lost. Return True if reading can resume at the next segment, False to give up."""
-        ...
+    def skip(self, side: int) -> int:  # noqa: ARG002 - a default
+        """Tell how many of this side's next bytes need not be fed (a body of known length); -1: none ever again.
 
-    def close(self, side: int) -> Iterable[Message]:
+        0: feed everything. Asked after each `feed`, for both sides where either may have decided (TLS). The answer
+        is handed over: bytes that were skipped are never fed, lost or not, and asking again gives 0.
+        """
+        return 0
+
+    def gap(self, side: int) -> bool:  # noqa: ARG002 - a default
+        """Bytes of this side that were not skipped are lost. True: reading can resume at the next segment.
+
+        False: give the connection up.
+        """
+        return False
+
+    def close(self, side: int) -> Iterable[Message]:  # noqa: ARG002 - a default
         """Say what can still be said when a side ends (a response whose body is delimited by the close)."""
-        ...
+        return ()
+
+    def rest(self, side: int) -> bytes:  # noqa: ARG002 - a default
+        """Hand over this side's bytes that were fed and not read, after a `switch`; they belong to what comes next."""
+        return b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +76,8 @@ class Dissector:
     `name` is the protocol label and the module's and vector file's name. `ports` decide who is asked first; they prove
     nothing. `operations` and `statuses` are closed sets of at most 64; the engine maps all else to `other`.
     `probe(side, data, ends)` sees the first bytes of a side (TCP, from the first byte seen, at most 4096) or one
-    datagram (UDP), is cheap and never raises. `idle`, seconds, replaces the default idle timeout once recognised.
+    datagram (UDP), is cheap and never raises; once YES, more bytes never make it NO. `idle`, seconds, replaces the
+    default idle timeout once recognised.
     """
 
     name: str
@@ -67,7 +86,7 @@ class Dissector:
     operations: frozenset[str]
     statuses: frozenset[str]
     probe: Callable[[int, bytes, Ends], int]
-    parser: Callable[[Ends, str], Parser]
+    parser: Callable[[Ends], Parser]
     reads: str
     specification: str
     idle: float | None = None

@@ -60,6 +60,11 @@ class Reader:
         pos = self._take(2)
         return int.from_bytes(self.data[pos : pos + 2], "little")
 
+    def u24le(self) -> int:
+        """Read three bytes, least significant first."""
+        pos = self._take(3)
+        return int.from_bytes(self.data[pos : pos + 3], "little")
+
     def u32le(self) -> int:
         """Read four bytes, least significant first."""
         pos = self._take(4)

@@ -1,0 +1,229 @@
+"""HTTP/1.0 and 1.1 over TCP: RFC 9110, RFC 9112, and the methods of WebDAV and its relatives.
+
+Read are the heads; bodies are measured and skipped: by Content-Length, chunked, or up to the close. We are no endpoint
+but an observer: bare line feeds, empty lines before a message, any method and lower case are taken as they come.
+A request's query string and a message's cookies and credentials are never kept. A 5xx is an error; a 4xx is the
+client's own and shows as status `4xx`. A 1xx is a notice, as the response is still to come. After 101, and after
+CONNECT's 2xx, somebody else speaks.
+"""
+
+import re
+from collections import deque
+
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
+from exporter.errors import ParseError
+from exporter.formats.head import END, Fields, fields
+from exporter.formats.http_attributes import request_attributes
+from exporter.formats.http_body import Body
+from exporter.model import Kind, Message
+
+__all__ = ["DISSECTOR"]
+
+_METHODS = """
+GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT
+MKACTIVITY CHECKOUT CHECKIN UNCHECKOUT MERGE VERSION-CONTROL MKWORKSPACE UPDATE LABEL BASELINE-CONTROL ACL BIND
+REBIND UNBIND ORDERPATCH MKCALENDAR LINK UNLINK MKREDIRECTREF UPDATEREDIRECTREF PURGE BAN NOTIFY SUBSCRIBE
+UNSUBSCRIBE QUERY SOURCE POLL RPC_IN_DATA RPC_OUT_DATA BPROPFIND BPROPPATCH BCOPY BMOVE BDELETE CCM_POST
+SSTP_DUPLEX_POST
+"""
+"""IANA's registry, and what is seen of Subversion, caches, UPnP, Icecast, Exchange and Windows tunnels."""
+METHODS = frozenset(_METHODS.split())
+
+_STATUSES = {code: f"{code // 100}xx" if code < 600 else "other" for code in range(100, 1000)}
+_UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
+
+_METHOD = rb"[A-Za-z][A-Za-z0-9_.+-]{0,31}"
+_TARGET = rb"[^\x00-\x08\x0a-\x1f]"
+_REQUEST = re.compile(rb"(%s) +(%s{1,16000}?)[ \t]+HTTP/(1\.[0-9])[ \t]*\r?\n" % (_METHOD, _TARGET))
+_RESPONSE = re.compile(rb"HTTP/(1\.[0-9]) +([1-9][0-9][0-9])[ \t\r\n]")
+_OPENING = re.compile(rb"%s(?: %s*\r?)?" % (_METHOD, _TARGET))
+_KNOWN_LONG = re.compile(rb"(?:GET|POST|PUT|HEAD) (?:/|https?://)")
+
+_FRAMED = frozenset({b"content-length", b"transfer-encoding"})
+_MAX_HEAD = 65536
+_MAX_PENDING = 1024
+_PROBED = 4096
+
+HEAD, WAIT, LOST = range(3)
+"""What a side is at outside bodies: heads; silence, as it asked to go over to another protocol; bytes were lost."""
+
+
+def _probe(side: int, data: bytes, ends: Ends) -> int:
+    start = data if data[:1] not in _EMPTY else data.lstrip(b"\r\n")
+    if start[:1] == b"H" and _ANSWER[: len(start)] == start[:7]:
+        if len(start) < 13:
+            return MORE if _RESPONSE.match(start + b"HTTP/1.1 200 "[len(start) :]) else NO
+        return YES if _RESPONSE.match(start) else NO
+    if not start:
+        return MORE if len(data) < 16 else NO
+    if _REQUEST.match(start):
+        return YES
+    if b"\n" in start or not _OPENING.fullmatch(start):
+        return NO
+    if len(data) < _PROBED:
+        return MORE
+    return YES if _KNOWN_LONG.match(start) else NO
+
+
+_EMPTY = (b"\r", b"\n", b"")
+_ANSWER = b"HTTP/1."
+
+
+class _Side:
+    """One side's bytes that are not read yet, and what they are."""
+
+    __slots__ = ("body", "held", "searched", "state")
+
+    def __init__(self) -> None:
+        self.body = Body()
+        self.held = b""
+        self.searched = 0
+        """Bytes of `held` in which the head does not end."""
+        self.state = HEAD
+
+
+class _Http(Parser):
+    """One connection. `_pending` are the methods of the requests that wait for their response, first in, first out."""
+
+    __slots__ = ("_over", "_pending", "_sides")
+
+    def __init__(self, ends: Ends) -> None:
+        self._sides = (_Side(), _Side())
+        self._pending: deque[str] = deque(maxlen=_MAX_PENDING)
+        self._over = False
+        """Another protocol has taken over."""
+
+    def feed(self, side: int, data: bytes) -> list[Message]:
+        found: list[Message] = []
+        state = self._sides[side]
+        if state.state == LOST and not _resumes(state, data):
+            return found
+        if state.held:
+            data = state.held + data
+        at = 0
+        while at < len(data) and not self._over:
+            after = state.body.read(data, at) if state.body.active else self._head(state, data, at, found)
+            if after < 0:
+                break
+            at = after
+        state.held = data[at:]
+        return found
+
+    def skip(self, side: int) -> int:
+        return self._sides[side].body.skip()
+
+    def gap(self, side: int) -> bool:
+        state = self._sides[side]
+        state.body.reset()
+        state.held = b""
+        state.searched = 0
+        state.state = LOST
+        self._pending.clear()
+        return True
+
+    def close(self, side: int) -> list[Message]:
+        """Read what was held for a change of protocol that did not come about."""
+        return self.feed(side, b"")
+
+    def rest(self, side: int) -> bytes:
+        state = self._sides[side]
+        held, state.held = state.held, b""
+        return held
+
+    def _head(self, state: _Side, data: bytes, at: int, found: list[Message]) -> int:
+        if data[at] in b"\r\n":
+            return at + 1
+        if state.state == WAIT:
+            return _bounded(len(data) - at)
+        end = END.search(data, at + max(0, state.searched - 2))
+        if end is None:
+            if not state.searched and not _starts(data, at):
+                raise ParseError("start")
+            state.searched = len(data) - at
+            return _bounded(state.searched)
+        state.searched = 0
+        names = fields(data[at : end.start()].split(b"\n")[1:])
+        if response := _RESPONSE.match(data, at):
+            self._response(state, response, names, found)
+        elif request := _REQUEST.match(data, at):
+            self._request(state, request, names, found)
+        else:
+            raise ParseError("start")
+        return end.end()
+
+    def _request(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
+        method = start[1].decode("ascii")
+        op = method.upper()
+        self._pending.append(op)
+        attrs = request_attributes(method, start[2], names)
+        found.append(Message(kind=Kind.REQUEST, op=op, version=start[3].decode("ascii"), attrs=attrs))
+        if op == "CONNECT" or (b"upgrade" in names and not names.keys() & _FRAMED):
+            state.state = WAIT
+        else:
+            state.body.begin(names, endless=False)
+
+    def _response(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
+        code = int(start[2])
+        interim = code < 200 and code != 101
+        method = "" if interim or not self._pending else self._pending.popleft()
+        switch = _switch(code, method, names)
+        found.append(
+            Message(
+                kind=Kind.NOTICE if interim else Kind.RESPONSE,
+                op="interim" if interim else "",
+                status=_STATUSES[code],
+                error=500 <= code < 600,
+                attrs={"http.response.status_code": start[2].decode("ascii")},
+                switch=switch,
+            )
+        )
+        self._over = switch is not None
+        if interim or self._over:
+            return
+        if not self._pending:  # a side that asked to go over and may not goes on with HTTP
+            for either in self._sides:
+                either.state = HEAD if either.state == WAIT else either.state
+        if method != "HEAD" and code not in (204, 304):
+            state.body.begin(names, endless=True)
+
+
+def _switch(code: int, method: str, names: Fields) -> str | None:
+    """Name the protocol that takes over, "" if that is to be found out, None if it is none."""
+    if code == 101:
+        return _UPGRADES.get(names.get(b"upgrade", b"").lower().partition(b"/")[0], "")
+    return "" if method == "CONNECT" and code < 300 else None
+
+
+def _resumes(state: _Side, data: bytes) -> bool:
+    """After a gap, reading goes on where a segment begins with a message."""
+    if not (_REQUEST.match(data) or _RESPONSE.match(data)):
+        return False
+    state.state = HEAD
+    return True
+
+
+def _starts(data: bytes, at: int) -> bool:
+    """Tell whether what is here of a head can be the beginning of one."""
+    if data.find(b"\n", at) >= 0:
+        return bool(_RESPONSE.match(data, at) or _REQUEST.match(data, at))
+    return data[at : at + 7] == _ANSWER[: len(data) - at] or bool(_OPENING.fullmatch(data, at))
+
+
+def _bounded(size: int) -> int:
+    if size > _MAX_HEAD:
+        raise ParseError("long")
+    return -1
+
+
+DISSECTOR = Dissector(
+    name="http",
+    transports=frozenset({"tcp"}),
+    ports=frozenset({80, 591, 631, 3000, 3128, 5000, 5985, 8000, 8008, 8080, 8081, 8088, 8888, 9090, 9100}),
+    operations=METHODS | {"interim"},
+    statuses=frozenset(_STATUSES.values()),
+    probe=_probe,
+    parser=_Http,
+    reads="method, host, path without query, user agent, trace context; status; upgrades and tunnels",
+    specification="RFC 9110, 9112",
+    idle=600.0,
+)

@@ -1,0 +1,288 @@
+"""TLS 1.0 to 1.3, SSL 2.0 and 3.0 over TCP: RFC 8446, RFC 5246, RFC 6101; SSL 2.0's hello: RFC 5246 appendix E.2.
+
+Read is the handshake, as far as it is in the clear: both hellos, the server's certificate up to TLS 1.2, alerts. When
+both sides have gone over to encryption the handshake is `established` and nothing more is wanted of the connection.
+TLS has no requests: all messages are notices. A handshake's duration is the time from `client_hello` to `established`.
+"""
+
+from collections.abc import Callable
+from struct import Struct
+
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
+from exporter.errors import ParseError
+from exporter.formats.stream import Inbox
+from exporter.formats.tls_alerts import ALERTS
+from exporter.formats.tls_hello import ClientHello, ServerHello
+from exporter.formats.tls_report import (
+    OPERATIONS,
+    STATUSES,
+    alert,
+    certificates,
+    client_hello,
+    established,
+    one_certificate,
+    server_hello,
+    sslv2_server_hello,
+)
+from exporter.model import Message
+from exporter.wire import Reader
+
+__all__ = ["DISSECTOR"]
+
+CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
+CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 1, 2, 11, 14
+
+_RECORD = Struct(">BHH")
+_MAX_RECORD = 16384 + 2048
+_MAX_MESSAGE = 65536
+_MESSAGES = frozenset({0, 1, 2, 3, 4, 5, 8, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 67})
+
+
+def _probe(side: int, data: bytes, ends: Ends) -> int:
+    kind = data[0] if data else CHANGE_CIPHER_SPEC
+    if kind & 0x80:
+        return _probe_sslv2(data)
+    if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA:
+        return NO
+    if (len(data) > 1 and data[1] != 3) or (len(data) > 2 and data[2] > 4):
+        return NO
+    if len(data) < 6:
+        return MORE
+    size = data[3] << 8 | data[4]
+    if not 0 < size <= _MAX_RECORD:
+        return NO
+    return _PROBES[kind](data, size)
+
+
+def _probe_change(data: bytes, size: int) -> int:
+    return YES if size == 1 and data[5] == 1 else NO
+
+
+def _probe_alert(data: bytes, size: int) -> int:
+    if size != 2:
+        return _probe_encrypted(data, size)
+    if len(data) < 7:
+        return MORE
+    return YES if data[5] in (1, 2) and data[6] in ALERTS else NO
+
+
+def _probe_handshake(data: bytes, size: int) -> int:
+    """A hello's own length and version; of other messages the kind; else an encrypted one."""
+    kind = data[5]
+    if kind not in _MESSAGES:
+        return _probe_encrypted(data, size)
+    if size < 6:  # a message cut into tiny records
+        return _probe_next(data, 5 + size)
+    if len(data) < 11:
+        return MORE
+    if kind in (CLIENT_HELLO, SERVER_HELLO):
+        return YES if data[6] == 0 and data[9] in (3, 0x7F) else NO
+    return YES if data[6] == 0 else _probe_encrypted(data, size)
+
+
+def _probe_encrypted(data: bytes, size: int) -> int:
+    """A connection found in mid-stream: records, one after the other. A long one need not be seen to its end."""
+    if size < 16:
+        return NO
+    if len(data) == 5 + size or (size > 4000 and len(data) > 4000):
+        return YES
+    return _probe_next(data, 5 + size)
+
+
+def _probe_next(data: bytes, end: int) -> int:
+    if len(data) < end + 3:
+        return MORE
+    return YES if CHANGE_CIPHER_SPEC <= data[end] <= APPLICATION_DATA and data[end + 1] == 3 else NO
+
+
+def _probe_sslv2(data: bytes) -> int:
+    """A client's or a server's hello: the lengths of its parts must add up."""
+    if len(data) < 11:
+        return MORE if len(data) < 3 or data[2] in (1, 4) else NO
+    size = (data[0] & 0x7F) << 8 | data[1]
+    ciphers, session, challenge = (int.from_bytes(data[i : i + 2], "big") for i in (5, 7, 9))
+    if data[2] == CLIENT_HELLO and data[3:5] in _SSLV2_VERSIONS:
+        fits = ciphers and not ciphers % 3 and session in (0, 16) and 16 <= challenge <= 32
+        return YES if fits and size == 9 + ciphers + session + challenge else NO
+    if data[2] == 4 and data[3] < 2 and data[5:7] == b"\x00\x02":
+        if len(data) < 13:
+            return MORE
+        parts = sum(int.from_bytes(data[i : i + 2], "big") for i in (7, 9, 11))
+        return YES if size == 11 + parts else NO
+    return NO
+
+
+_SSLV2_VERSIONS = (b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03")
+
+_PROBES = {
+    CHANGE_CIPHER_SPEC: _probe_change,
+    ALERT: _probe_alert,
+    HANDSHAKE: _probe_handshake,
+    APPLICATION_DATA: _probe_encrypted,
+}
+
+
+class _Side:
+    """One side's bytes, and how far it has come."""
+
+    __slots__ = ("begun", "ciphered", "done", "inbox", "message")
+
+    def __init__(self) -> None:
+        self.inbox = Inbox()
+        self.message = b""
+        """The beginning of a handshake message that goes on in the next record."""
+        self.begun = False
+        self.ciphered = False
+        """It has changed its cipher (up to TLS 1.2), or sent encrypted data."""
+        self.done = False
+
+
+class _Tls(Parser):
+    """A handshake. `_client` is the side that sent the ClientHello; None: not seen."""
+
+    __slots__ = ("_client", "_early", "_established", "_full", "_hello", "_sides")
+
+    def __init__(self, ends: Ends) -> None:
+        self._sides = (_Side(), _Side())
+        self._client: int | None = None
+        self._early = False
+        self._hello: ServerHello | None = None
+        self._full = False
+        self._established = False
+
+    def feed(self, side: int, data: bytes) -> list[Message]:
+        found: list[Message] = []
+        state = self._sides[side]
+        if state.done or not (data := state.inbox.add(data)):
+            return found
+        at, need = (0, 5) if state.begun else self._first(side, data, found)
+        while len(data) - at >= need and not state.done:
+            kind, version, size = _RECORD.unpack_from(data, at)
+            if version >> 8 != 3 or not CHANGE_CIPHER_SPEC <= kind <= 24 or size > _MAX_RECORD:
+                raise ParseError("record")
+            if kind == APPLICATION_DATA and not self._is_early(side):
+                self._encrypted(side, found)
+            elif len(data) - at < 5 + size:
+                need = 5 + size
+            else:
+                self._record(side, kind, data[at + 5 : at + 5 + size], found)
+                at += 5 + size
+        if not state.done:
+            state.inbox.keep(data[at:], need)
+        return found
+
+    def skip(self, side: int) -> int:
+        return -1 if self._sides[side].done else 0
+
+    def _first(self, side: int, data: bytes, found: list[Message]) -> tuple[int, int]:
+        """Read an SSL 2.0 hello, if it is one; give where records begin, and what is needed of the first."""
+        if not data[0] & 0x80:
+            self._sides[side].begun = True
+            return 0, 5
+        if len(data) < 2 or len(data) < (need := 2 + ((data[0] & 0x7F) << 8 | data[1])):
+            return 0, len(data) + 1 if len(data) < 2 else need
+        reader = Reader(data, 2, need)
+        if reader.u8() == CLIENT_HELLO:
+            self._client = side
+            found.append(client_hello(ClientHello.sslv2(reader)))
+        else:
+            self._sslv2_server(reader, found)
+        self._sides[side].begun = True
+        return need, 5
+
+    def _sslv2_server(self, reader: Reader, found: list[Message]) -> None:
+        reader.skip(4)
+        size = reader.u16()
+        reader.skip(4)
+        found.append(sslv2_server_hello())
+        self._certificate(one_certificate, reader.take(size), found)
+        self._sides[0].done = self._sides[1].done = True
+
+    def _is_early(self, side: int) -> bool:
+        return self._early and self._hello is None and side == self._client
+
+    def _record(self, side: int, kind: int, body: bytes, found: list[Message]) -> None:
+        state = self._sides[side]
+        if kind == HANDSHAKE:
+            if not state.ciphered or self._modern:
+                self._handshake(side, body, found)
+        elif kind == CHANGE_CIPHER_SPEC:
+            state.ciphered = True
+            if not self._modern:
+                self._agree(found)
+        elif kind == ALERT and len(body) == 2 and body[0] in (1, 2):
+            found.append(alert(body[0], body[1]))
+
+    @property
+    def _modern(self) -> bool:
+        return self._hello is not None and self._hello.modern
+
+    def _handshake(self, side: int, body: bytes, found: list[Message]) -> None:
+        """Read the messages that end in this record."""
+        state = self._sides[side]
+        if state.message:
+            body = state.message + body
+        at = 0
+        while len(body) - at >= 4:
+            size = int.from_bytes(body[at + 1 : at + 4], "big")
+            if body[at] not in _MESSAGES or size > _MAX_MESSAGE:
+                raise ParseError("message")
+            if len(body) - at < 4 + size:
+                break
+            self._message(side, body[at], body[at + 4 : at + 4 + size], found)
+            at += 4 + size
+        state.message = body[at:]
+
+    def _message(self, side: int, kind: int, body: bytes, found: list[Message]) -> None:
+        if kind == CLIENT_HELLO:
+            hello = ClientHello(body)
+            self._client = side
+            self._early = hello.early_data
+            found.append(client_hello(hello))
+        elif kind == SERVER_HELLO:
+            self._hello = ServerHello(body)
+            self._client = 1 - side
+            found.append(server_hello(self._hello))
+            self._agree(found)
+        elif kind == CERTIFICATE and side != self._client:
+            self._certificate(certificates, body, found)
+        elif kind == SERVER_HELLO_DONE:
+            self._full = True
+
+    def _certificate(self, read: Callable[[bytes], Message], data: bytes, found: list[Message]) -> None:
+        """A certificate that we cannot read does not end the handshake."""
+        try:
+            found.append(read(data))
+        except ParseError:
+            return
+
+    def _encrypted(self, side: int, found: list[Message]) -> None:
+        """Encrypted data: this side has nothing more to say to us."""
+        state = self._sides[side]
+        state.ciphered = state.done = True
+        state.message = b""
+        self._agree(found)
+
+    def _agree(self, found: list[Message]) -> None:
+        """Say so once both have gone over: up to TLS 1.2 both change ciphers, after that the client's data decides."""
+        hello, client = self._hello, self._client
+        if self._established or hello is None or client is None or hello.retry:
+            return
+        over = self._sides[client].done if hello.modern else all(side.ciphered for side in self._sides)
+        if over:
+            self._established = True
+            self._sides[0].done = self._sides[1].done = True
+            found.append(established(resumed=hello.psk if hello.modern else not self._full))
+
+
+DISSECTOR = Dissector(
+    name="tls",
+    transports=frozenset({"tcp"}),
+    ports=frozenset({443, 465, 563, 636, 853, 989, 990, 992, 993, 994, 995, 5061, 6443, 8443, 8883, 10250}),
+    operations=OPERATIONS,
+    statuses=STATUSES,
+    probe=_probe,
+    parser=_Tls,
+    reads="server name, ALPN, offered and negotiated version, cipher, resumption, ECH, certificate, alerts",
+    specification="RFC 8446, 5246, 6066, 6101, 7301, 9849",
+)
