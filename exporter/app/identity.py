@@ -1,0 +1,208 @@
+"""The identity process: answers the workers' questions over their channels, in one thread, until it is told to end.
+
+python -m exporter.app.identity --config-fd N --channels 5,6,7 --ledger-fd M --lifeline-fd K
+"""
+
+import mmap
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from typing import NoReturn
+
+from exporter import config, log
+from exporter.app import child, sandbox
+from exporter.errors import UserError
+from exporter.identity.channel import Channel
+from exporter.identity.listing import list_sockets
+from exporter.identity.publisher import Publisher
+from exporter.identity.resolver import Resolver
+from exporter.identity.sources import Sources
+from exporter.identity.stats import Stats
+from exporter.model import Addresses, Ask, Gone, Hello, Listing, Record, Scopes, Watch
+
+__all__ = ["Identity", "main"]
+
+PUBLISH = 1.0
+ADDRESSES = 30.0
+RELIST = 600.0
+"""Seconds between listings: of 100,000 sockets (about 1 s) they take 0.2 % of a core."""
+
+
+class Identity:
+    """The loop and what it drives. Times are monotonic."""
+
+    def __init__(self, sources: Sources, stats: Stats, channels: list[Channel]) -> None:
+        """Take what was opened before privileges were dropped."""
+        self.sources = sources
+        self.stats = stats
+        self.channels = channels
+        self.resolver = Resolver(sources, stats)
+        self.selector = selectors.DefaultSelector()
+        for index, channel in enumerate(channels):
+            self.selector.register(channel.socket, selectors.EVENT_READ, index)
+        if sources.notices:
+            self.selector.register(sources.notices, selectors.EVENT_READ, "notices")
+        self.listings: list[tuple[int, Iterator[Listing | None]]] = []
+        self.told: dict[int, Addresses] = {}
+        self.interfaces: Scopes | None = None
+        self.addresses_due = 0.0
+        self.list_due = time.monotonic() + RELIST
+        self.running = True
+
+    def run(self, publisher: Publisher) -> None:
+        """Serve until told to end."""
+        now = time.monotonic()
+        published = now
+        for channel in self.channels:
+            channel.put(Hello(os.getpid()), keep=True)
+            channel.flush()
+        while self.running:
+            self.wait(now, published + PUBLISH)
+            now = time.monotonic()
+            self.serve(now)
+            if now - published >= PUBLISH:
+                published = now
+                publisher.publish(self.stats, time.time())
+
+    def wait(self, now: float, until: float) -> None:
+        """Sleep until there is something to do, and read what came."""
+        deadline = self.resolver.deadline()
+        if self.listings:
+            until = now
+        elif deadline is not None:
+            until = min(until, deadline)
+        for key, _ in self.selector.select(max(0.0, until - now)):
+            match key.data:
+                case "lifeline":
+                    self.running = False
+                case "notices" if self.sources.notices and self.sources.notices.drain():
+                    self.addresses_due = 0.0
+                case int(index):
+                    self.receive(index)
+
+    def receive(self, index: int) -> None:
+        """Take what a worker sent."""
+        channel = self.channels[index]
+        now = time.monotonic()
+        for record in channel.receive():
+            self.take(index, record, now)
+        if channel.closed:
+            self.selector.unregister(channel.socket)
+
+    def take(self, index: int, record: Record, now: float) -> None:
+        match record:
+            case Ask():
+                self.resolver.ask(index, record, now)
+            case Gone():
+                self.resolver.gone(index, record)
+            case Watch():
+                self.resolver.watch(index, record, now)
+            case Hello():
+                self.welcome(index)
+            case _:
+                self.stats.errors["malformed"] += 1
+
+    def welcome(self, index: int) -> None:
+        """A worker has started: forget its predecessor, tell it all."""
+        self.resolver.forget(index)
+        self.channels[index].clear()
+        for record in (*self.told.values(), *([self.interfaces] if self.interfaces else ())):
+            self.channels[index].put(record, keep=True)
+        self.listings = [entry for entry in self.listings if entry[0] != index]
+        self.listings.append((index, list_sockets(self.resolver, time.monotonic())))
+
+    def serve(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self.addresses_due:
+            self.addresses_due = now + ADDRESSES
+            self.tell(now)
+        self.resolver.work(now)
+        for index, answer in self.resolver.out:
+            self.channels[index].put(answer, keep=answer.final)
+        self.resolver.out.clear()
+        self.list(now)
+        for channel in self.channels:
+            channel.flush()
+
+    def tell(self, now: float) -> None:
+        """Send addresses and what interfaces lead to, as far as it is new."""
+        if self.sources.namespaces and self.sources.namespaces.walk(now, force=True):
+            self.stats.denied = self.sources.namespaces.denied
+            self.sources.forget()
+        self.sources.processes.prune(now)
+        if self.sources.holders:
+            self.sources.holders.prune()
+        news: list[Record] = []
+        told = {}
+        for scope in self.sources.scopes():
+            told[scope] = Addresses(scope, *self.sources.addresses(scope))
+            if self.told.get(scope) != told[scope]:
+                news.append(told[scope])
+        self.told = told
+        if (scopes := Scopes(self.sources.interfaces())) != self.interfaces:
+            self.interfaces = scopes
+            news.append(scopes)
+        for record in news:
+            for channel in self.channels:
+                channel.put(record, keep=True)
+
+    def list(self, now: float) -> None:
+        """Go on with listings; begin one for everybody when it is time."""
+        if now >= self.list_due and not self.listings:
+            self.listings = [(i, list_sockets(self.resolver, now)) for i in range(len(self.channels))]
+        if not self.listings:
+            return
+        index, listing = self.listings[0]
+        if self.channels[index].busy():
+            return
+        record = next(listing, None)
+        if isinstance(record, Listing):
+            self.channels[index].put(record, keep=True)
+        if isinstance(record, Listing) and record.last:
+            self.listings.pop(0)
+        self.list_due = now + RELIST
+
+
+def open_ledger(settings: config.Config, descriptor: int) -> Publisher:
+    buffer = memoryview(mmap.mmap(descriptor, 0)) if descriptor >= 0 else None
+    return Publisher(settings.metrics, buffer, time.time())
+
+
+def end(_number: int, _frame: object) -> None:
+    """Leave the loop wherever it is: nothing here needs an orderly end."""
+    sys.exit(0)
+
+
+def run(begun: child.Begun) -> None:
+    """Open what needs privileges, give them up, then read the first record."""
+    signal.signal(signal.SIGTERM, end)
+    stats = Stats()
+    ends = [socket.socket(fileno=fd) for fd in begun.numbers("channels")]
+    publisher = open_ledger(begun.config, int(begun.flags.get("ledger-fd", -1)))
+    lifeline = int(begun.flags.get("lifeline-fd", -1))
+    try:
+        sources = Sources(begun.config.identity, stats)
+    except OSError as error:
+        method = begun.config.identity.method
+        raise UserError(
+            f"identity.method {method} does not work here: {error}; `auto` takes what does"
+        ) from None
+    stats.degraded.update(sandbox.enter("identity", begun.config, lifeline))
+    for component, reason in stats.degraded.items():
+        log.get().warning("less is known of owners", component_=component, reason=reason)
+    identity = Identity(sources, stats, [Channel(one, stats) for one in ends])
+    if lifeline >= 0:
+        identity.selector.register(lifeline, selectors.EVENT_READ, "lifeline")
+    identity.run(publisher)
+
+
+def main() -> NoReturn:
+    child.main("identity", run)
+
+
+if __name__ == "__main__":
+    main()

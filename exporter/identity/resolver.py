@@ -1,0 +1,283 @@
+"""Answers the workers' questions: looks at once, again at 250 ms, then seldom; opens nothing and reads no clock itself.
+
+`now` is monotonic. A question is dropped with its final answer, when its connection is gone, or when it is the oldest
+of too many. Descriptors are read only while some socket has no holder.
+"""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import count
+from typing import NamedTuple
+
+from exporter.identity.choice import choose, late
+from exporter.identity.netlink import PROTOCOLS, End, Socket
+from exporter.identity.sources import Sources
+from exporter.identity.stats import Stats
+from exporter.model import Answer, Ask, Gone, Owner, Watch
+
+__all__ = ["Resolver"]
+
+LIMIT = 200_000
+"""Questions at a time."""
+BATCH = 2_000
+"""Questions looked at between two looks at the channels."""
+SECOND = 0.25
+SLOWEST = 60.0
+ATTEMPTS = 5
+"""A socket that was never there on so many looks will not come."""
+SETTLED = 1.0
+"""A process younger than that may still exec, and its parent may still hold its sockets: look again."""
+SURE = frozenset({"exact", "shared", "wildcard"})
+MEMORY = 8_192
+"""Connections whose owners are remembered after their end, for who asks anew."""
+ENDED = frozenset({"time_wait", "closed"})
+
+Key = tuple[int, int]
+
+
+class Question:
+    """An Ask under way."""
+
+    __slots__ = ("answer", "ask", "due", "end", "key", "tries")
+
+    def __init__(self, key: Key, ask: Ask) -> None:
+        self.key = key
+        self.ask = ask
+        self.end = End(ask.transport, ask.local, ask.lport, ask.remote, ask.rport)
+        self.tries = 0
+        self.due = 0.0
+        self.answer: Answer | None = None
+
+
+class Finding(NamedTuple):
+    """The socket whose holder is the owner, and what that says about the connection."""
+
+    question: Question
+    method: str
+    socket: Socket | None
+    quality: str
+    alive: bool
+
+
+class Resolver:
+    """All open questions; answers stand in `out` as (channel, Answer)."""
+
+    def __init__(self, sources: Sources, stats: Stats) -> None:
+        """Take the sources to ask."""
+        self.sources = sources
+        self.holders = sources.holders
+        self.stats = stats
+        self.questions: dict[Key, Question] = {}
+        self.heap: list[tuple[float, int, Question]] = []
+        self.order = count()
+        self.pids: dict[int, list[int]] = {}  # holders of the inodes of this batch
+        self.waiting: dict[int, list[Question]] = {}
+        self.remembered: dict[tuple[int, End], Owner] = {}
+        self.out: list[tuple[int, Answer]] = []
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    def ask(self, channel: int, ask: Ask, now: float) -> None:
+        self.stats.asks += 1
+        if (
+            ask.transport not in PROTOCOLS
+            or len(ask.local) not in {4, 16}
+            or len(ask.local) != len(ask.remote)
+        ):
+            self.out.append((channel, Answer(ask.serial, None)))
+            return
+        question = Question((channel, ask.serial), ask)
+        self.questions.pop(question.key, None)
+        if len(self.questions) >= LIMIT:
+            self.evict()
+        self.questions[question.key] = question
+        self.schedule(question, now)
+
+    def evict(self) -> None:
+        oldest = self.questions.pop(next(iter(self.questions)))
+        self.stats.errors["evicted"] += 1
+        self.out.append((oldest.key[0], Answer(oldest.ask.serial, None)))
+
+    def gone(self, channel: int, record: Gone) -> None:
+        self.questions.pop((channel, record.serial), None)
+
+    def forget(self, channel: int) -> None:
+        """Drop all questions of a worker that has started anew."""
+        for key in [key for key in self.questions if key[0] == channel]:
+            del self.questions[key]
+
+    def watch(self, channel: int, watch: Watch, now: float) -> None:
+        """Tell whether the kernel lists a socket for exactly this end."""
+        self.stats.watches += 1
+        sockets = self.sources.sockets(watch.scope, now)
+        alive = False
+        if sockets and watch.transport in PROTOCOLS and len(watch.local) in {4, 16}:
+            sockets.prepare(now)
+            end = End(watch.transport, watch.local, watch.lport, watch.remote, watch.rport)
+            found = sockets.lookup(end)
+            alive = found is not None and found.match(end) == "exact" and found.state not in ENDED
+        method = sockets.method if sockets else "none"
+        self.out.append((channel, Answer(watch.serial, None, method, alive=alive)))
+
+    def schedule(self, question: Question, due: float) -> None:
+        question.due = due
+        heappush(self.heap, (due, next(self.order), question))
+
+    def deadline(self) -> float | None:
+        """Say when there is work again; None: not before a question comes."""
+        if self.waiting and self.holders and self.holders.queue:
+            return 0.0
+        return self.heap[0][0] if self.heap else None
+
+    # -- work ------------------------------------------------------------------------------------------------------
+
+    def work(self, now: float) -> None:
+        """Look at what is due, and go on with a sweep that others wait for."""
+        findings = [self.find(question, now) for question in self.take(now)]
+        if self.holders:
+            self.search(findings, now)
+        for finding in findings:
+            self.reply(finding, now)
+        self.pids.clear()
+        self.stats.pending = len(self.questions)
+
+    def take(self, now: float) -> Iterator[Question]:
+        """Give what is due; entries of questions that are dropped or were moved are passed over."""
+        prepared: set[int] = set()
+        for _ in range(BATCH):
+            if not self.heap or self.heap[0][0] > now:
+                return
+            due, _, question = heappop(self.heap)
+            if question.due != due or self.questions.get(question.key) is not question:
+                continue
+            scope = question.ask.scope
+            if scope not in prepared:
+                prepared.add(scope)
+                if sockets := self.sources.sockets(scope, now):
+                    sockets.prepare(now)
+            yield question
+
+    def find(self, question: Question, now: float) -> Finding:
+        """Look the socket up."""
+        sockets = self.sources.sockets(question.ask.scope, now)
+        question.tries += 1
+        if sockets is None:
+            return Finding(question, "none", None, "none", alive=False)
+        end = question.end
+        socket = sockets.lookup(end)
+        if socket is None:
+            return Finding(question, sockets.method, None, "none", alive=False)
+        quality = socket.match(end)
+        alive = quality == "exact" and socket.state not in ENDED
+        if quality == "exact" and not socket.inode and not socket.holders:
+            listener = sockets.listener(end) if end.transport == "tcp" else None
+            return Finding(question, sockets.method, listener, "listener" if listener else "dead", alive)
+        return Finding(question, sockets.method, socket, quality, alive)
+
+    def search(self, findings: list[Finding], now: float) -> None:
+        """Look for the holders of all these sockets at once."""
+        holders = self.holders
+        if holders is None:
+            return
+        inodes = {f.socket.inode for f in findings if f.socket and f.socket.inode}
+        self.pids = {inode: pids for inode in inodes if (pids := holders.known(inode))}
+        wanted = inodes - self.pids.keys()
+        if wanted:
+            missing = set(wanted)
+            holders.look(missing, now)
+            self.pids.update((inode, holders.known(inode)) for inode in wanted - missing)
+            wanted = missing
+        for finding in findings:
+            if finding.socket and finding.socket.inode in wanted:
+                self.waiting.setdefault(finding.socket.inode, []).append(finding.question)
+        if self.waiting and (holders.queue or holders.begin(now)):
+            missing = set(self.waiting)
+            holders.step(missing)
+            self.wake(set(self.waiting) if not holders.queue else set(self.waiting) - missing, missing, now)
+        elif self.waiting and not holders.queue:
+            self.waiting.clear()
+
+    def wake(self, done: set[int], missing: set[int], now: float) -> None:
+        """Look again at once at questions whose holder a sweep has found; who was not found waits for his time."""
+        for inode in done:
+            for question in self.waiting.pop(inode):
+                if inode not in missing:
+                    self.schedule(question, now)
+
+    # -- answers ---------------------------------------------------------------------------------------------------
+
+    def reply(self, finding: Finding, now: float) -> None:
+        """Answer, and decide whether and when to look again."""
+        question = finding.question
+        answer = self.judge(finding, now)
+        before = question.answer
+        if (
+            before
+            and before.owner
+            and before.quality in SURE
+            and answer.quality not in SURE
+            and not answer.alive
+        ):
+            # What was seen stays true: the socket is gone, not its owner.
+            answer = Answer(answer.serial, before.owner, before.method, before.quality, alive=answer.alive)
+        if answer != before:
+            question.answer = answer
+            self.out.append((question.key[0], answer))
+        if answer.final:
+            self.questions.pop(question.key, None)
+            self.stats.answers[answer.method, answer.quality] += 1
+            if answer.owner and answer.alive and answer.quality in SURE:
+                self.remember(question, answer.owner)
+        elif question.due <= now:
+            interval = self.sources.settings.interval
+            wait = SECOND if question.tries == 1 else min(SLOWEST, interval * 2 ** max(0, question.tries - 2))
+            self.schedule(question, now + wait)
+
+    def remember(self, question: Question, owner: Owner) -> None:
+        if len(self.remembered) >= MEMORY:
+            del self.remembered[next(iter(self.remembered))]
+        self.remembered[question.ask.scope, question.end] = owner
+
+    def judge(self, finding: Finding, now: float) -> Answer:
+        """Make the answer that holds for now."""
+        question, method, socket, quality, alive = finding
+        serial = question.ask.serial
+        final = question.tries >= ATTEMPTS
+        if socket is None:
+            owner = self.remembered.get((question.ask.scope, question.end)) if quality == "dead" else None
+            return Answer(serial, owner, method, quality, alive=alive, final=final or quality == "dead")
+        owner, shared = self.owner(socket, now)
+        if owner is None and quality == "exact" and (found := self.by_listener(question, now)):
+            owner, quality = found, "listener"
+        if owner is None:
+            quality = "shared" if shared else "none"
+            return Answer(serial, None, method, quality, alive=alive, final=False)
+        if late(owner, question.ask.since) and not self.inherited(owner, question, now):
+            return Answer(serial, None, method, "none", alive=alive, final=final)
+        if quality == "listener":
+            return Answer(
+                serial, owner, method, quality, alive=alive, final=final or (not alive and question.tries > 1)
+            )
+        young = late(owner, question.ask.since - SETTLED) and question.tries < 3  # noqa: PLR2004 (0, 250 ms, 2 s)
+        return Answer(serial, owner, method, "shared" if shared else quality, alive=alive, final=not young)
+
+    def owner(self, socket: Socket, now: float) -> tuple[Owner | None, bool]:
+        """Give who uses a socket, and whether several hold it."""
+        pids = list(socket.holders)
+        if not pids and self.holders:
+            pids = self.pids.get(socket.inode) or self.holders.known(socket.inode)
+        owners = [owner for pid in pids if (owner := self.sources.processes.owner(pid, now))]
+        return (choose(owners), len(owners) > 1) if owners else (None, False)
+
+    def by_listener(self, question: Question, now: float) -> Owner | None:
+        """Give the owner of the listener, while who accepted the connection is not known."""
+        sockets = self.sources.sockets(question.ask.scope, now)
+        if sockets is None or question.end.transport != "tcp":
+            return None
+        listener = sockets.listener(question.end)
+        return self.owner(listener, now)[0] if listener else None
+
+    def inherited(self, owner: Owner, question: Question, now: float) -> bool:
+        """Tell whether a process that started late got the connection from the listener's process, its ancestor."""
+        parent = self.by_listener(question, now)
+        return parent is not None and any(pid == parent.pid for pid, _ in owner.ancestors)
