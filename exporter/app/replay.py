@@ -30,6 +30,7 @@ def replay(path: str, output: str, config: Config) -> int:
     sink = Printer(out) if output == "jsonl" else Summary()
     ledger = Ledger(config.metrics)
     engine = Engine(config, dpi.select(config.dpi.protocols), ledger, sink)
+    engine.lifecycle.linger = config.flow.timeouts.tombstone
     damage: FileFormatError | None = None
     with CaptureFile(path) as capture:
         clock = FileClock(engine)

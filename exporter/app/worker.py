@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 
 from exporter import dpi, log, metrics
 from exporter.app import child, sandbox
@@ -52,7 +53,7 @@ class Worker:
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
 
-    def attach(self, interface: Interface) -> "object":
+    def attach(self, interface: Interface) -> Callable[[float, bytes], None]:
         """Give the source the engine's function for an interface, with the namespace behind it."""
         scope = self._scopes.get(interface.name, interface.scope)
         role = "pod" if scope else interface.role
@@ -131,7 +132,7 @@ class Worker:
             self.engine.tick(now)
             self.meters.read()
             self.ledger.values[self._lost_events] = (
-                self.channel.stats.dropped + self.engine.context.owners.lost
+                self.channel.stats.errors["full"] + self.engine.context.owners.lost
             )
             if now >= due["expire"]:
                 due["expire"] = now + EXPIRY

@@ -33,6 +33,8 @@ class Lifecycle:
         """Connections found in mid-stream before this time began before us: they do not count as opened."""
         self.resumed = False
         """A worker before us has counted what is open now: until `counts_from`, datagrams begin nothing either."""
+        self.linger = 0.0
+        """Seconds for which what is over stays in the table, so that late packets are in its totals (files only)."""
         self.ended: dict[Connection, float] = {}
         """Over, with the time of their last packet; they wait for their owner's name, or `flow.settle`."""
 
@@ -185,7 +187,9 @@ class Lifecycle:
     def finish(self, now: float) -> None:
         """End what is over and whose owner is known, or was waited for long enough."""
         settle = self._c.config.flow.settle
-        for conn in [c for c in self.ended if c.settled or now - c.created >= settle]:
+        for conn, at in list(self.ended.items()):
+            if now - at < self.linger or not (conn.settled or now - conn.created >= settle):
+                continue
             self.end(conn, now)
 
     def end(self, conn: Connection, now: float) -> None:
