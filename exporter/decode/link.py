@@ -6,8 +6,8 @@ stands; those are rows of a table. Reading is bounded: at most `LAYERS_MAX` tags
 
 from collections.abc import Callable
 from struct import Struct, error
+from types import ModuleType
 
-from exporter.decode import fallback
 from exporter.decode.ip import ARP, IPV4, IPV6, MPLS, TRANSPARENT_ETHERNET
 from exporter.errors import UndecodableError
 
@@ -38,6 +38,13 @@ _INET6 = frozenset((10, 23, 24, 28, 30))
 
 Place = tuple[int, int]
 """An EtherType (IPv4, IPv6 or ARP) and where it begins."""
+
+
+def _fallback() -> ModuleType:
+    """Give the decoder of the rare link types when it is needed: dpkt takes 6 MiB of each worker."""
+    from exporter.decode import fallback  # noqa: PLC0415
+
+    return fallback
 
 
 def strip(link: int, data: bytes) -> Place:
@@ -210,6 +217,6 @@ _READERS: dict[int, Callable[[bytes], Place]] = {
     149: _pktap,
     258: _pktap,
     192: _ppi,
-    105: lambda data: typed(*fallback.wireless(data, 0)),
-    127: lambda data: typed(*fallback.radiotap(data)),
+    105: lambda data: typed(*_fallback().wireless(data, 0)),
+    127: lambda data: typed(*_fallback().radiotap(data)),
 }

@@ -16,12 +16,28 @@ if TYPE_CHECKING:
 __all__ = ["LEVELS", "choose", "configure", "console", "get", "jsonline", "now"]
 
 
+_chosen = ["info", "auto", ""]
+"""Level, format and component, until structlog is needed: it takes 5 MiB, and most processes never say a word."""
+
+
 def configure(level: str = "info", form: str = "auto", component: str = "") -> None:
-    """Set structlog and `logging` on one format; `component` says which process speaks."""
-    import logging  # noqa: PLC0415  (the supervisor imports this package, and needs neither)
+    """Choose level and format; `component` says which process speaks. What libraries log goes the same way."""
+    _chosen[:] = (level, form, component)
+    if "logging" in sys.modules:
+        import logging  # noqa: PLC0415  (where no library logs, nobody pays for it)
 
-    import structlog  # noqa: PLC0415
+        class Forward(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                get().log(record.levelno, record.getMessage(), logger=record.name)
 
+        logging.basicConfig(handlers=[Forward()], level=max(LEVELS[level], LEVELS["warning"]), force=True)
+
+
+def _set_up() -> None:
+    """Set structlog on the chosen format."""
+    import structlog  # noqa: PLC0415  (see `_chosen`)
+
+    level, form, component = _chosen
     render = choose(form, sys.stderr)
 
     def finish(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
@@ -34,18 +50,12 @@ def configure(level: str = "info", form: str = "auto", component: str = "") -> N
         cache_logger_on_first_use=True,
     )
 
-    class Forward(logging.Handler):
-        """What libraries say goes the same way."""
-
-        def emit(self, record: logging.LogRecord) -> None:
-            structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name)
-
-    logging.basicConfig(handlers=[Forward()], level=max(LEVELS[level], LEVELS["warning"]), force=True)
-
 
 def get() -> "structlog.typing.FilteringBoundLogger":
     """Give the logger of this process."""
-    import structlog  # noqa: PLC0415  (see `configure`)
+    import structlog  # noqa: PLC0415  (see `_chosen`)
 
+    if not structlog.is_configured():
+        _set_up()
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
