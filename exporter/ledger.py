@@ -76,7 +76,7 @@ class Ledger:
         self._pairs: dict[int, Pair] = {}
         self._before = array("d")
         self._seen = array("d")
-        self._log = ledgerfile.Log()
+        self._log = ledgerfile.Log(now)
         self._workloads = False
         for family in metrics.ALL:
             if family.origin is origin:
@@ -275,7 +275,7 @@ class Ledger:
         for family, entries in labels.families.items():
             for slot, (key, created) in entries.items():
                 self._continue(key, created, snapshot.values[slot : slot + family.width])
-        self._log.resume(snapshot.sequence)
+        self._log.resume(snapshot)
         self._seen = array("d", self.values)
         self._before = array("d", self.values)
         self._note_series()

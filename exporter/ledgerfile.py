@@ -160,11 +160,14 @@ def _copy(buffer: memoryview, sequence: int) -> Snapshot | None:
 
 
 class Log:
-    """The writer's side: the labels so far, and what each half holds of them."""
+    """The writer's side: the labels so far, and what each half holds of them.
 
-    def __init__(self) -> None:
+    The first epoch is the time, in milliseconds, so that no predecessor's labels are taken for ours.
+    """
+
+    def __init__(self, now: float) -> None:
         self._sequence = 0
-        self._epoch = 1
+        self._epoch = int(now * 1000) + 1
         self._text = bytearray()
         self._sum = 0
         self._pending: list[Record] = []
@@ -191,7 +194,7 @@ class Log:
 
     def restart(self, rows: Iterable[tuple[int, Key, float]]) -> None:
         """Begin a new epoch with what is there now."""
-        self._epoch = self._sequence + 1
+        self._epoch += 1
         self._text.clear()
         self._sum = self._adds = self._drops = 0
         self._pending.clear()
@@ -199,10 +202,10 @@ class Log:
         for slot, key, created in rows:
             self.add(slot, key, created)
 
-    def resume(self, sequence: int) -> None:
+    def resume(self, before: Snapshot) -> None:
         """Follow on a predecessor's publication; its labels are replaced by ours."""
-        self._sequence = sequence
-        self._epoch = sequence + 1
+        self._sequence = before.sequence
+        self._epoch = max(self._epoch, before.epoch + 1)
 
     def publish(self, buffer: memoryview, values: "array[float]") -> bool:
         """Write the next half and then name it in the header."""

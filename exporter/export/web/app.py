@@ -41,7 +41,7 @@ def application(web: Web, scrapes: Scrapes) -> Starlette:
             return PlainTextResponse(f"netproc-exporter is not ready: {missing}.\n", 503)
         return PlainTextResponse("netproc-exporter is ready.\n")
 
-    return Starlette(
+    made = Starlette(
         routes=[
             Route(web.telemetry_path, metrics),
             Route("/", root),
@@ -49,6 +49,8 @@ def application(web: Web, scrapes: Scrapes) -> Starlette:
             Route("/-/ready", ready),
         ]
     )
+    made.router.redirect_slashes = False
+    return made
 
 
 async def _metrics(request: Request, scrapes: Scrapes) -> Response:
