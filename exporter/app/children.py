@@ -86,9 +86,10 @@ class Child:
             self._failures = 0
         self.due = now + self.delay()
         self._failures += 1
-        if code < 0:
-            return End(code, "signal", f"was killed by {signal.Signals(-code).name}")
-        return End(code, "exit", f"ended with status {code}")
+        if code >= 0:
+            return End(code, "exit", f"ended with status {code}")
+        known = {number.value: number.name for number in signal.Signals}  # the real-time ones have no names
+        return End(code, "signal", f"was killed by {known.get(-code, f'signal {-code}')}")
 
     def delay(self) -> float:
         return min(LONGEST_DELAY, FIRST_DELAY * (1 << min(self._failures, 16)))

@@ -134,8 +134,13 @@ class Keeper:
 
     def _start_due(self) -> None:
         for child in self._children:
-            if child.due is not None and child.due <= time.monotonic():
+            if child.due is None or child.due > time.monotonic():
+                continue
+            try:
                 self._start(child)
+            except OSError as error:  # no memory, no process, no descriptor: perhaps later
+                child.ended(1)
+                self._say("error", f"{child.name} cannot be started: {error}")
 
     def _next_due(self) -> float | None:
         due = [child.due for child in self._children if child.due is not None]

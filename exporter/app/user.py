@@ -68,7 +68,7 @@ def choose(config: Config) -> tuple[int, int] | str:
     if not {"SETUID", "SETGID"} <= kernel.held():
         return "no_setuid"
     try:
-        return (uid, gid) if _can_read_installation(uid, gid) else "unreadableinstallation"
+        return (uid, gid) if _can_read_installation(uid, gid) else "unreadable_installation"
     except OSError as error:
         return "no_such_id" if error.errno == errno.EINVAL else "refused"
 

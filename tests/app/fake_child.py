@@ -1,4 +1,4 @@
-"""A child that does nothing, as a real one would: what it is told on the command line, and what tests ask by PLAN."""
+"""A child that does nothing, as a real one would: it writes down what it was given, and does what PLAN says."""
 
 import json
 import os
@@ -9,14 +9,13 @@ import time
 from pathlib import Path
 
 from exporter import config
-from exporter.app import sandbox
+from exporter.app import channels, sandbox
 
 role, *words = sys.argv[1:]
-flags = dict(zip(words[::2], words[1::2], strict=True))
+flags = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
 plan = json.loads(os.environ.get("PLAN", "{}")).get(role, "live")
-name = role + flags.get("--index", "")
-with open(int(flags["--config-fd"]), "rb") as file:
-    settings = config.load(file.read())
+descriptor = int(flags["config-fd"])
+settings = config.load(os.pread(descriptor, 1 << 20, 0))
 
 if plan == "refuse":
     print(f"netproc-exporter: {role} cannot start", file=sys.stderr)
@@ -24,21 +23,26 @@ if plan == "refuse":
 if plan == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-lifeline = int(flags["--lifeline-fd"])
-found = Path(os.environ["OUT"], name).open("a")
-listed = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))
-degraded = sandbox.enter(role, settings, lifeline)
-print(
-    json.dumps({"pid": os.getpid(), "flags": flags, "fds": listed, "degraded": degraded, "uid": os.getuid()}),
-    file=found,
-    flush=True,
-)
-if "--ready-fd" in flags:
-    os.write(int(flags["--ready-fd"]), b"1")
-    os.close(int(flags["--ready-fd"]))
+lifeline = int(flags["lifeline-fd"])
+with Path(os.environ["OUT"], f"{role}{flags.get('index', '')}").open("a") as out:
+    status = channels.read_status(int(flags["status-fd"])) if "status-fd" in flags else None
+    fds = sorted(int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+    degraded = sandbox.enter(role, settings, lifeline)
+    found = {
+        "pid": os.getpid(),
+        "uid": os.getuid(),
+        "flags": flags,
+        "fds": fds,
+        "status": status,
+        "degraded": degraded,
+    }
+    print(json.dumps(found), file=out)
+if "ready-fd" in flags:
+    os.write(int(flags["ready-fd"]), b"1")
+    os.close(int(flags["ready-fd"]))
 if plan == "crash":
     time.sleep(0.05)
     sys.exit(7)
-if plan == "deaf":
+if plan in {"deaf", "stubborn"}:
     time.sleep(3600)
 select.select([lifeline], [], [])
