@@ -219,7 +219,7 @@ class Lifecycle:
 
     def _bury(self, conn: Connection, now: float) -> None:
         """Leave a tombstone for what may come late; in the gauges only an end in `time_wait` is still there."""
-        if conn.transport != "tcp" or conn.reason not in BURIED:
+        if conn.transport != "tcp" or conn.reason not in BURIED or self.linger:
             for view in conn.views:
                 self._leave(view)
             return
