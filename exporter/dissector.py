@@ -41,7 +41,8 @@ class Parser(Protocol):
     def feed(self, side: int, data: bytes) -> Iterable[Message]:
         """Read on; raise `ParseError` and nothing else. Never keep more than a bounded amount of data.
 
-        After a message whose `switch` is set nothing more is read: what was fed and not read is got from `rest`.
+        Iterate it to its end: what was said before an error comes before the error. After a message whose `switch` is
+        set nothing more is read: what was fed and not read is got from `rest`.
         """
         ...
 

@@ -4,6 +4,7 @@ mDNS, LLMNR and the NetBIOS name service share the wire format; their ports tell
 On port 53 a header that makes sense is enough. Elsewhere a whole message must be readable to its last byte.
 """
 
+from collections.abc import Iterator
 from struct import Struct
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
@@ -100,23 +101,21 @@ class _Dns(Parser):
         self._asked: dict[int, Match] = {}
         self._transfer: Match | None = None
 
-    def feed(self, side: int, data: bytes) -> list[Message]:
+    def feed(self, side: int, data: bytes) -> Iterator[Message]:
         if not self._stream:
-            return self._read(data)
+            yield from self._read(data)
+            return
         inbox = self._inboxes[side]
         if not (data := inbox.add(data)):
-            return []
-        found: list[Message] = []
-        at = 0
+            return
+        at, need = 0, 2
         while (start := at + 2) <= len(data):
-            end = start + (data[at] << 8 | data[at + 1])
-            if end > len(data):
-                inbox.keep(data[at:], end - at)
-                return found
-            found += self._read(data[start:end])
-            at = end
-        inbox.keep(data[at:], 2)
-        return found
+            need = 2 + (data[at] << 8 | data[at + 1])
+            if need > len(data) - at:
+                break
+            yield from self._read(data[start : at + need])
+            at, need = at + need, 2
+        inbox.keep(data[at:], need)
 
     def gap(self, side: int) -> bool:
         return not self._stream

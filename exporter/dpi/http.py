@@ -9,11 +9,12 @@ CONNECT's 2xx, somebody else speaks.
 
 import re
 from collections import deque
+from collections.abc import Iterator
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.head import END, Fields, fields
-from exporter.formats.http_attributes import request_attributes
+from exporter.formats.http_attributes import request_attributes, server_attributes
 from exporter.formats.http_body import Body
 from exporter.model import Kind, Message
 
@@ -33,36 +34,48 @@ _STATUSES = {code: f"{code // 100}xx" if code < 600 else "other" for code in ran
 _UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
 
 _METHOD = rb"[A-Za-z][A-Za-z0-9_.+-]{0,31}"
+_KNOWN = b"(?:%s)" % "|".join(sorted(METHODS, reverse=True)).encode(
+    "ascii"
+)  # longer ones before their beginnings
 _TARGET = rb"[^\x00-\x08\x0a-\x1f]"
-_REQUEST = re.compile(rb"(%s) +(%s{1,16000}?)[ \t]+HTTP/(1\.[0-9])[ \t]*\r?\n" % (_METHOD, _TARGET))
-_RESPONSE = re.compile(rb"HTTP/(1\.[0-9]) +([1-9][0-9][0-9])[ \t\r\n]")
-_OPENING = re.compile(rb"%s(?: %s*\r?)?" % (_METHOD, _TARGET))
+# All linear: what repeats is followed by what it cannot contain, or by a literal.
+_REQUEST = re.compile(rb"(%s) (%s{1,16000})[ \t](?i:HTTP)/(1\.[0-9])[ \t]*\r?\n" % (_METHOD, _TARGET))
+_RESPONSE = re.compile(rb"(?i:HTTP)/(1\.[0-9]) +([1-9][0-9][0-9])[ \t\r\n]")
+_LENIENT = re.compile(rb"(%s)(%s{0,16000})(?i:HTTP)/(1\.[0-9]?)[ \t]*\r?\n" % (_KNOWN, _TARGET))
+_BROKEN = re.compile(
+    rb"(?!(?i:HTTP)/)(%s)?(?(1)\b[^\n]{0,16000}|[^\n]{0,16000}(?i:HTTP)/1\.[^\n]{0,16})\n" % _KNOWN
+)
+"""What servers answer with 400: a known method and no more, or nothing known but the version."""
+_OPENING = re.compile(rb"%s(?:[ /]%s*\r?)?" % (_METHOD, _TARGET))
 _KNOWN_LONG = re.compile(rb"(?:GET|POST|PUT|HEAD) (?:/|https?://)")
 
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 _MAX_HEAD = 65536
 _MAX_PENDING = 1024
-_PROBED = 4096
+_PROBED = 4000
 
 HEAD, WAIT, LOST = range(3)
 """What a side is at outside bodies: heads; silence, as it asked to go over to another protocol; bytes were lost."""
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    start = data if data[:1] not in _EMPTY else data.lstrip(b"\r\n")
-    if start[:1] == b"H" and _ANSWER[: len(start)] == start[:7]:
-        if len(start) < 13:
-            return MORE if _RESPONSE.match(start + b"HTTP/1.1 200 "[len(start) :]) else NO
-        return YES if _RESPONSE.match(start) else NO
-    if not start:
-        return MORE if len(data) < 16 else NO
-    if _REQUEST.match(start):
-        return YES
-    if b"\n" in start or not _OPENING.fullmatch(start):
+    if not data[:1].isalpha():
+        if data[:1] not in _EMPTY:
+            return NO
+        data = data.lstrip(b"\r\n")
+        if not data:
+            return MORE
+    if data[0] in b"Hh" and _ANSWER.startswith(data[:7].upper()):
+        if len(data) >= 13:
+            return YES if _RESPONSE.match(data) else NO
+        return MORE if _RESPONSE.match(data + b"HTTP/1.1 200 "[len(data) :]) else NO
+    if b"\n" in data:
+        return YES if _REQUEST.match(data) or _LENIENT.match(data) else NO
+    if not _OPENING.fullmatch(data[:256]):
         return NO
     if len(data) < _PROBED:
         return MORE
-    return YES if _KNOWN_LONG.match(start) else NO
+    return YES if _KNOWN_LONG.match(data) else NO
 
 
 _EMPTY = (b"\r", b"\n", b"")
@@ -93,21 +106,14 @@ class _Http(Parser):
         self._over = False
         """Another protocol has taken over."""
 
-    def feed(self, side: int, data: bytes) -> list[Message]:
+    def feed(self, side: int, data: bytes) -> Iterator[Message]:
         found: list[Message] = []
-        state = self._sides[side]
-        if state.state == LOST and not _resumes(state, data):
-            return found
-        if state.held:
-            data = state.held + data
-        at = 0
-        while at < len(data) and not self._over:
-            after = state.body.read(data, at) if state.body.active else self._head(state, data, at, found)
-            if after < 0:
-                break
-            at = after
-        state.held = data[at:]
-        return found
+        try:
+            self._read(self._sides[side], data, found)
+        except ParseError:
+            yield from found
+            raise
+        yield from found
 
     def skip(self, side: int) -> int:
         return self._sides[side].body.skip()
@@ -121,7 +127,7 @@ class _Http(Parser):
         self._pending.clear()
         return True
 
-    def close(self, side: int) -> list[Message]:
+    def close(self, side: int) -> Iterator[Message]:
         """Read what was held for a change of protocol that did not come about."""
         return self.feed(side, b"")
 
@@ -129,6 +135,19 @@ class _Http(Parser):
         state = self._sides[side]
         held, state.held = state.held, b""
         return held
+
+    def _read(self, state: _Side, data: bytes, found: list[Message]) -> None:
+        if state.state == LOST and not _resumes(state, data):
+            return
+        if state.held:
+            data = state.held + data
+        at = 0
+        while at < len(data) and not self._over:
+            after = state.body.read(data, at) if state.body.active else self._head(state, data, at, found)
+            if after < 0:
+                break
+            at = after
+        state.held = data[at:]
 
     def _head(self, state: _Side, data: bytes, at: int, found: list[Message]) -> int:
         if data[at] in b"\r\n":
@@ -146,7 +165,14 @@ class _Http(Parser):
         if response := _RESPONSE.match(data, at):
             self._response(state, response, names, found)
         elif request := _REQUEST.match(data, at):
+            self._pending.append(request[1].decode("ascii").upper())
             self._request(state, request, names, found)
+        elif request := _LENIENT.match(data, at):
+            self._pending.append("")
+            self._request(state, request, names, found)
+        elif broken := _BROKEN.match(data, at):
+            self._pending.append("")
+            found.append(_broken(broken, names))
         else:
             raise ParseError("start")
         return end.end()
@@ -154,9 +180,11 @@ class _Http(Parser):
     def _request(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
         method = start[1].decode("ascii")
         op = method.upper()
-        self._pending.append(op)
-        attrs = request_attributes(method, start[2], names)
-        found.append(Message(kind=Kind.REQUEST, op=op, version=start[3].decode("ascii"), attrs=attrs))
+        attrs = request_attributes(method, start[2].strip(), names)
+        version = start[3].decode("ascii")
+        found.append(
+            Message(kind=Kind.REQUEST, op=op, version=version if len(version) == 3 else "", attrs=attrs)
+        )
         if op == "CONNECT" or (b"upgrade" in names and not names.keys() & _FRAMED):
             state.state = WAIT
         else:
@@ -180,11 +208,22 @@ class _Http(Parser):
         self._over = switch is not None
         if interim or self._over:
             return
-        if not self._pending:  # a side that asked to go over and may not goes on with HTTP
-            for either in self._sides:
-                either.state = HEAD if either.state == WAIT else either.state
+        self._stays()
         if method != "HEAD" and code not in (204, 304):
             state.body.begin(names, endless=True)
+
+    def _stays(self) -> None:
+        """A side that asked to go over and may not goes on with HTTP."""
+        if not self._pending:
+            for side in self._sides:
+                side.state = HEAD if side.state == WAIT else side.state
+
+
+def _broken(start: re.Match[bytes], names: Fields) -> Message:
+    """Count a request that no server understands: its method if it is known, its host if it is told."""
+    op = start[1].decode("ascii") if start[1] else "other"
+    attrs = server_attributes(names.get(b"host", b"")) | ({"http.request.method": op} if start[1] else {})
+    return Message(kind=Kind.REQUEST, op=op, attrs=attrs)
 
 
 def _switch(code: int, method: str, names: Fields) -> str | None:
@@ -205,8 +244,8 @@ def _resumes(state: _Side, data: bytes) -> bool:
 def _starts(data: bytes, at: int) -> bool:
     """Tell whether what is here of a head can be the beginning of one."""
     if data.find(b"\n", at) >= 0:
-        return bool(_RESPONSE.match(data, at) or _REQUEST.match(data, at))
-    return data[at : at + 7] == _ANSWER[: len(data) - at] or bool(_OPENING.fullmatch(data, at))
+        return bool(_RESPONSE.match(data, at) or _REQUEST.match(data, at) or _BROKEN.match(data, at))
+    return _ANSWER.startswith(data[at : at + 7].upper()) or bool(_OPENING.fullmatch(data, at))
 
 
 def _bounded(size: int) -> int:

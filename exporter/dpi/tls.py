@@ -5,7 +5,7 @@ both sides have gone over to encryption the handshake is `established` and nothi
 TLS has no requests: all messages are notices. A handshake's duration is the time from `client_hello` to `established`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from struct import Struct
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
@@ -150,11 +150,22 @@ class _Tls(Parser):
         self._full = False
         self._established = False
 
-    def feed(self, side: int, data: bytes) -> list[Message]:
+    def feed(self, side: int, data: bytes) -> Iterator[Message]:
         found: list[Message] = []
+        try:
+            self._read(side, data, found)
+        except ParseError:
+            yield from found
+            raise
+        yield from found
+
+    def skip(self, side: int) -> int:
+        return -1 if self._sides[side].done else 0
+
+    def _read(self, side: int, data: bytes, found: list[Message]) -> None:
         state = self._sides[side]
         if state.done or not (data := state.inbox.add(data)):
-            return found
+            return
         at, need = (0, 5) if state.begun else self._first(side, data, found)
         while len(data) - at >= need and not state.done:
             kind, version, size = _RECORD.unpack_from(data, at)
@@ -169,10 +180,6 @@ class _Tls(Parser):
                 at += 5 + size
         if not state.done:
             state.inbox.keep(data[at:], need)
-        return found
-
-    def skip(self, side: int) -> int:
-        return -1 if self._sides[side].done else 0
 
     def _first(self, side: int, data: bytes, found: list[Message]) -> tuple[int, int]:
         """Read an SSL 2.0 hello, if it is one; give where records begin, and what is needed of the first."""
