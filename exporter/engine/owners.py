@@ -1,11 +1,12 @@
 """Questions to the identity process and its answers, by serial. No I/O: `outbox` is sent by whoever drives."""
 
 from exporter.flow.connection import Connection, View
-from exporter.model import Answer, Ask, Gone, Hello, Watch
+from exporter.model import Answer, Ask, Gone, Hello, Owner, Watch
 
 __all__ = ["Owners"]
 
 MAX_OUTBOX = 65_536
+MAX_KNOWN = 4096
 
 
 class Owners:
@@ -20,6 +21,18 @@ class Owners:
         self._serial = first
         self._asked: dict[int, tuple[Connection, View]] = {}
         self._watched: dict[int, Connection] = {}
+        self._known: dict[tuple[int, float], Owner] = {}
+
+    def one(self, owner: Owner) -> Owner:
+        """Give the record that stands for this process: a busy one would else be kept once for each connection."""
+        key = (owner.pid, owner.start)
+        kept = self._known.get(key)
+        if kept == owner:
+            return kept
+        if len(self._known) >= MAX_KNOWN:
+            self._known.clear()
+        self._known[key] = owner
+        return owner
 
     def ask(self, conn: Connection, view: View) -> None:
         """Ask who owns a view's end."""

@@ -55,7 +55,7 @@ class Settlement:
         if answer.method != "none":
             view.method, view.quality = answer.method, answer.quality
         if answer.owner is not None:
-            self.own(conn, view, answer.owner)
+            self.own(conn, view, self._c.owners.one(answer.owner))
         if not conn.settled and self._known(conn):
             self.settle(conn)
 

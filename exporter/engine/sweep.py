@@ -159,5 +159,5 @@ class Sweep:
         view.method, view.quality = row.method, row.quality
         if row.owner is not None:
             settled, conn.settled = conn.settled, False  # this end has entered nothing yet
-            self._settlement.own(conn, view, row.owner)
+            self._settlement.own(conn, view, self._c.owners.one(row.owner))
             conn.settled = settled
