@@ -57,7 +57,7 @@ def _privileges(policy: Policy, user: tuple[int, int] | str, found: list[Degrade
 def _restrict(policy: Policy, config: Config, readable: Sequence[str]) -> list[Degraded]:
     """Take the steps in the order in which each still leaves the next one possible."""
     found: list[Degraded] = []
-    user = choose(config)
+    user = choose(config.process.user)
     kernel.prctl(PR.SET_NO_NEW_PRIVS, 1)
     if policy.landlock:
         places = [*installation(), *READABLE, *readable]
@@ -101,14 +101,12 @@ def enter(role: str, config: Config, lifeline: int = -1, readable: Sequence[str]
     return found + [(role, f"no_{name.lower()}") for name in sorted(lacking)]
 
 
-def missing() -> list[Degraded]:
-    """Foretell what `enter` will find, without changing anything."""
+def missing(name: str) -> list[Degraded]:
+    """Foretell what `enter` will find with this user's name, without changing anything."""
     found: list[Degraded] = []
-    if os.geteuid() != 0:
-        found.append(("user", "not_root"))
-    elif not {"SETUID", "SETGID"} <= kernel.held():
-        found.append(("user", "no_setuid"))
-    elif "SETPCAP" not in kernel.held():
+    if isinstance(user := choose(name), str):
+        found.append(("user", user))
+    if os.geteuid() == 0 and "SETPCAP" not in kernel.held():
         found.append(("capabilities", "no_setpcap"))
     if not landlock.abi():
         found.append(("landlock", "unsupported"))

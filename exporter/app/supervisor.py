@@ -56,6 +56,7 @@ def read_settings(config: bytes) -> Settings:
         "path": web["telemetry_path"],
         "web_config": web["config_file"],
         "sandbox": process["sandbox"],
+        "user": process["user"],
         **whole["log"],
     }
 
@@ -78,9 +79,9 @@ def check_privilege() -> None:
         raise UserError(f"this kernel has no packet sockets (AF_PACKET): {error.strerror}") from None
 
 
-def check_sandbox(mode: str, say: Say) -> None:
+def check_sandbox(mode: str, name: str, say: Say) -> None:
     """Refuse or warn, once for all children; each also exports what it lacks as netproc_degraded_info."""
-    if mode != "off" and (lacking := sandbox.missing()):
+    if mode != "off" and (lacking := sandbox.missing(name)):
         if mode == "strict":
             raise UserError(f"process.sandbox is strict, but {policy.explain(lacking)}")
         say("warning", f"the sandbox is weaker here; {policy.explain(lacking)}")
@@ -101,8 +102,8 @@ def run(config: bytes, ledger_size: int = 0, program: children.Program = childre
     settings = read_settings(config)
     say = speaker(settings)
     check_privilege()
-    check_sandbox(settings["sandbox"], say)
     listeners = listen.bind_all(settings["listen"])
+    check_sandbox(settings["sandbox"], settings["user"], say)
     held = channels.hold(settings["workers"], ledger_size)
     if settings["sandbox"] != "off":
         sandbox.restrict_supervisor()

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from exporter.app import kernel
-from exporter.app.policy import Config
 from exporter.errors import ConfigError
 
 __all__ = ["become", "choose", "installation", "resolve_user"]
@@ -39,15 +38,16 @@ def installation() -> list[str]:
         str(Path(os.__file__).parent),
         *sys.path,
     }
-    return sorted(p for p in places if p and Path(p).is_dir())
+    return sorted(place for place in places if place and os.path.isdir(place))  # noqa: PTH112  (raises nothing)
 
 
 def _can_read_installation(uid: int, gid: int) -> bool:
     """Look with the user's own eyes: ask the kernel, who knows ACLs and mounts."""
+    places = installation()
     os.setegid(gid)
     os.seteuid(uid)
     try:
-        for place in installation():
+        for place in places:
             with os.scandir(place):
                 pass
     except OSError:
@@ -58,11 +58,11 @@ def _can_read_installation(uid: int, gid: int) -> bool:
     return True
 
 
-def choose(config: Config) -> tuple[int, int] | str:
+def choose(name: str) -> tuple[int, int] | str:
     """Decide whom to become, or why not."""
     if os.geteuid() != 0:
         return "not_root"
-    uid, gid = resolve_user(config.process.user)
+    uid, gid = resolve_user(name)
     if uid == 0:
         return "kept_root"
     if not {"SETUID", "SETGID"} <= kernel.held():
