@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-__all__ = ["REFUSED", "Child", "End", "Launch", "program"]
+__all__ = ["MISUSED", "REFUSED", "Child", "End", "Launch", "program"]
 
 REFUSED = 3
 """Exit status of a child that cannot start and has said why: starting it again would say it again."""
+MISUSED = 2
+"""The same, where the request itself is wrong."""
 FIRST_DELAY, LONGEST_DELAY, HEALTHY = 0.1, 30.0, 60.0
 
 Program = Callable[[str], list[str]]

@@ -36,7 +36,7 @@ class Keeper:
         """Read ends of ready pipes → workers that do not capture yet."""
         self._restarts: dict[str, dict[str, int]] = {}
         self._stop = False
-        self._refused = False
+        self._status = 0
         self._up = False
         self.on_up: Callable[[], None] = lambda: None
 
@@ -130,7 +130,7 @@ class Keeper:
             self._start_due()
             self._wait(ours, self._next_due())
         self._end_all(ours)
-        return 1 if self._refused else 0
+        return self._status
 
     def _start_due(self) -> None:
         for child in self._children:
@@ -184,12 +184,15 @@ class Keeper:
                 self._lost(by_pid[pid], os.waitstatus_to_exitcode(status))
 
     def _lost(self, child: Child, code: int) -> None:
-        """Count an end that nobody asked for; a child that refused to start stops us all."""
+        """Count an end that nobody asked for. A child that refuses stops us all, but only before we are up.
+
+        Later its reason may go away (an interface that comes back), and what the others count is worth keeping.
+        """
         end = child.ended(code)
         if self._stop:
             return
-        if code == children.REFUSED:
-            self._stop = self._refused = True
+        if code in {children.REFUSED, children.MISUSED} and not self._up:
+            self._stop, self._status = True, 1 if code == children.REFUSED else 2
             return
         reasons = self._restarts.setdefault(child.role, {})
         reasons[end.reason] = reasons.get(end.reason, 0) + 1

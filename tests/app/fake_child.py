@@ -17,9 +17,9 @@ plan = json.loads(os.environ.get("PLAN", "{}")).get(role, "live")
 descriptor = int(flags["config-fd"])
 settings = config.load(os.pread(descriptor, 1 << 20, 0))
 
-if plan == "refuse":
+if plan in {"refuse", "misuse"} or (plan == "refuse later" and Path(os.environ["OUT"], f"{role}0").exists()):
     print(f"netproc-exporter: {role} cannot start", file=sys.stderr)
-    sys.exit(3)
+    sys.exit(2 if plan == "misuse" else 3)
 if plan == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

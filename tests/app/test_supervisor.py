@@ -207,12 +207,21 @@ def test_a_child_that_always_fails_waits_longer_each_time(start) -> None:
     assert run.end() == 0
 
 
+@pytest.mark.parametrize(("plan", "status"), [("refuse", 1), ("misuse", 2)])
 @pytest.mark.parametrize("role", ["worker", "identity", "exporter"])
-def test_a_child_that_refuses_ends_all_and_says_it_once(start, role: str) -> None:
-    run = start({role: "refuse"}, settings(workers=3))
-    assert run.process.wait(3) == 1
+def test_a_child_that_refuses_ends_all_and_says_it_once(start, role: str, plan: str, status: int) -> None:
+    run = start({role: plan}, settings(workers=3))
+    assert run.process.wait(3) == status
     said = [line for line in run.process.stderr if "sandbox is weaker" not in line]
     assert said == [f"netproc-exporter: {role} cannot start\n"]
+
+
+def test_a_child_that_refuses_later_is_tried_again(start) -> None:
+    run = start({"worker": "refuse later"})
+    run.wait_for("listening")
+    os.kill(eventually(lambda: run.starts("worker0"))[0]["pid"], signal.SIGKILL)
+    run.wait_for("worker-0 ended with status 3; it starts again in 0.4 s")
+    assert run.end() == 0
 
 
 def test_a_port_in_use_is_one_line(start) -> None:

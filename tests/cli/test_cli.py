@@ -91,6 +91,11 @@ def test_a_user_error_is_one_line(
     assert choices == f"netproc-exporter: {message}\n"
 
 
+def test_a_web_configuration_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--web.config.file", "/nowhere/web.yml"]) == 2
+    assert capsys.readouterr().err == "netproc-exporter: web.config_file: cannot read /nowhere/web.yml\n"
+
+
 def test_an_unknown_protocol_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "--dpi.protocols", "htp"]) == 2
     assert capsys.readouterr().err.startswith(
