@@ -132,14 +132,15 @@ class Printer:
 def _ends(conn: Connection) -> dict[str, Any]:
     return {
         "transport": conn.transport,
-        "local": {"address": _address(conn.a0), "port": conn.p0},
-        "remote": {"address": _address(conn.a1), "port": conn.p1},
+        "local": _end(conn, 0),
+        "remote": _end(conn, 1),
         "tunnel": conn.tunnel,
     }
 
 
-def _address(packed: bytes) -> str:
-    return str(ip_address(packed)) if packed else ""
+def _end(conn: Connection, side: int) -> dict[str, str | int]:
+    packed, port = conn.end(side)
+    return {"address": str(ip_address(packed)) if packed else "", "port": port}
 
 
 def _prometheus(ledger: Ledger, config: Config) -> str:

@@ -51,7 +51,7 @@ class Summary:
         if not conn.tunnel:
             self._bytes[protocol] += moved
             self._packets += conn.totals[0] + conn.totals[2]
-            self._peers[f"{_end(conn.a0)} > {_end(conn.a1, conn.p1)}"] += moved
+            self._peers[f"{_end(conn.end(0)[0])} > {_end(*conn.end(1))}"] += moved
         self._span = [min(self._span[0], conn.created), max(self._span[1], conn.last)]
 
     def text(self, ledger: Ledger) -> str:

@@ -4,8 +4,6 @@ A connection's numbers enter when its owner and protocol are settled; what waits
 `Connection.pending`. What entered is never moved: later bytes go to the new row.
 """
 
-from collections.abc import Callable
-
 from exporter import metrics as m
 from exporter.flow import addresses
 from exporter.flow.connection import Connection, Rows, View
@@ -50,7 +48,7 @@ class Accounts:
 
     def peer(self, view: View, conn: Connection) -> Rows:
         """Give the byte rows of a view's identity towards the scope of its other end; held until `leave`."""
-        far = conn.a0 if view.side == 1 else conn.a1
+        far, _ = conn.end(0 if view.side == 1 else 1)
         key = (view.identity, addresses.scope(far))
         rows = self._rows.get(key) or self._make(key, m.PEER_TRANSMIT_BYTES, m.PEER_RECEIVE_BYTES)
         rows.users += 1
@@ -106,19 +104,19 @@ class Accounts:
             m.CONNECTIONS_BY_STALENESS, view.identity, (conn.transport, STALENESS[conn.staleness])
         )
         self.hide(view)
-        view.gauges = (state, stale)
+        view.state_gauge, view.stale_gauge = state, stale
         view.shown = view.state
-        for slot in view.gauges:
+        for slot in (state, stale):
             ledger.hold(slot)
             self.values[slot] += 1
 
     def hide(self, view: View) -> None:
         """Count a view in no gauge."""
-        if view.gauges is not None:
-            for slot in view.gauges:
+        if view.state_gauge >= 0:
+            for slot in (view.state_gauge, view.stale_gauge):
                 self.values[slot] -= 1
                 self.ledger.release(slot)
-            view.gauges = None
+            view.state_gauge = view.stale_gauge = -1
             view.shown = ""
 
     # -- counters --------------------------------------------------------------------------------------------------
@@ -144,38 +142,30 @@ class Accounts:
         labels = ("none", "none") if none else (view.method, view.quality)
         self.values[self.ledger.slot(m.ATTRIBUTIONS, None, labels)] += 1
 
-    def handshake(self, kind: str, seconds: float) -> Callable[[View], None]:
-        """Record a handshake's duration once the view's name is known."""
+    def handshake(self, view: View, kind: str, seconds: float) -> None:
+        """Record a handshake's duration."""
+        self.ledger.observe(self.ledger.slot(m.HANDSHAKE_DURATION, view.identity, (kind,)), seconds)
 
-        def record(view: View) -> None:
-            self.ledger.observe(self.ledger.slot(m.HANDSHAKE_DURATION, view.identity, (kind,)), seconds)
+    def retransmitted(self, view: View) -> None:
+        """Count a segment that this end sent again."""
+        self.count(m.RETRANSMITTED_SEGMENTS, view, ())
 
-        return record
+    def outcome(self, view: View, protocol: str, outcome: Outcome) -> None:
+        """Record a request's end."""
+        role = "client" if outcome.side == view.side else "server"
+        self.count(m.REQUESTS, view, (protocol, role, outcome.op, outcome.status))
+        if outcome.error:
+            self.count(m.REQUEST_ERRORS, view, (protocol, role))
+        if outcome.status == UNANSWERED:
+            self.count(m.UNANSWERED_REQUESTS, view, (protocol, role))
+        if outcome.duration is not None:
+            slot = self.ledger.slot(m.REQUEST_DURATION, view.identity, (protocol, role))
+            self.ledger.observe(slot, outcome.duration)
 
-    def outcome(self, protocol: str, outcome: Outcome) -> Callable[[View], None]:
-        """Record a request's end once the view's name is known."""
+    def version(self, view: View, protocol: str, version: str) -> None:
+        """Record a negotiated version."""
+        self.count(m.PROTOCOL_VERSIONS, view, (protocol, version))
 
-        def record(view: View) -> None:
-            role = "client" if outcome.side == view.side else "server"
-            self.count(m.REQUESTS, view, (protocol, role, outcome.op, outcome.status))
-            if outcome.error:
-                self.count(m.REQUEST_ERRORS, view, (protocol, role))
-            if outcome.status == UNANSWERED:
-                self.count(m.UNANSWERED_REQUESTS, view, (protocol, role))
-            if outcome.duration is not None:
-                slot = self.ledger.slot(m.REQUEST_DURATION, view.identity, (protocol, role))
-                self.ledger.observe(slot, outcome.duration)
-
-        return record
-
-    def version(self, protocol: str, version: str) -> Callable[[View], None]:
-        """Record a negotiated version once the view's name is known."""
-        return lambda view: self.count(m.PROTOCOL_VERSIONS, view, (protocol, version))
-
-    def certificate(self, name: str, not_after: float) -> Callable[[View], None]:
-        """Record when a certificate expires once the view's name is known."""
-
-        def record(view: View) -> None:
-            self.values[self.ledger.slot(m.CERTIFICATE_EXPIRY, view.identity, (name,))] = not_after
-
-        return record
+    def certificate(self, view: View, name: str, not_after: float) -> None:
+        """Record when a certificate expires."""
+        self.values[self.ledger.slot(m.CERTIFICATE_EXPIRY, view.identity, (name,))] = not_after

@@ -150,6 +150,8 @@ class Engine:
 
     def _datagram(self, half: Half, now: float, packet: Packet) -> None:
         conn = half.conn
+        if conn.fresh:
+            self.lifecycle.inspect(conn)
         inspector = conn.inspector
         if inspector is None:
             self._unread(conn)

@@ -8,7 +8,7 @@ from exporter.engine.messages import Messages
 from exporter.engine.port import Port
 from exporter.engine.settlement import Settlement
 from exporter.flow import tcp
-from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
+from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
 from exporter.flow.table import Tombstone, mirror
@@ -49,7 +49,7 @@ class Lifecycle:
             return half
         scope, transport = port.interface.scope, packet.transport
         conn = half.conn if half is not None else self._c.table.find(scope, transport, key)
-        if conn is not None and opens and self._reborn(conn, packet):
+        if conn is not None and opens and self._reborn(conn, key, packet):
             conn.reason = conn.reason or "replaced"
             self.end(conn, now)
             conn = half = None
@@ -65,22 +65,20 @@ class Lifecycle:
             conn = self._open(port, key, now, packet)
         elif conn.silent:
             conn.silent = False
-            self._inspect(conn)
+            self._prepare(conn)
         return self._attach(conn, port, key, packet)
 
-    def listed(self, conn: Connection, key: bytes) -> None:
+    def listed(self, conn: Connection) -> None:
         """Enter a connection that the kernel lists and that has sent nothing yet."""
         self._make_room(conn.created)
-        self._c.table.add(conn, key)
+        self._c.table.add(conn)
         self._settlement.waiting[conn] = None
 
     def _open(self, port: Port, key: bytes, now: float, packet: Packet) -> Connection:
         self._make_room(now)
         turned = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN | ACK
-        ends = (packet.src, packet.sport, packet.dst, packet.dport)
-        if turned:
-            ends = (packet.dst, packet.dport, packet.src, packet.sport)
-        conn = Connection(port.interface.scope, packet.transport, ends, now)
+        forward = mirror(key) if turned else key
+        conn = Connection(port.interface.scope, packet.transport, forward, now)
         known = packet.transport != "tcp" or bool(packet.flags & SYN)
         conn.initiator = 0 if known else -1
         conn.opened = now >= self.counts_from or (known and (packet.transport == "tcp" or not self.resumed))
@@ -92,52 +90,58 @@ class Lifecycle:
         conn.views = tuple(views) or (View(NO_SIDE),)
         for view in conn.views:
             view.state = STATES.get(packet.transport, "unknown")
-        self._c.table.add(conn, mirror(key) if turned else key)
-        self._inspect(conn)
+        self._c.table.add(conn)
+        self._prepare(conn)
         self._settlement.begin(conn)
         return conn
 
-    def _inspect(self, conn: Connection) -> None:
-        """Give a connection its inspection, if its kind and its ends are worth it."""
+    def _prepare(self, conn: Connection) -> None:
+        """Inspect a connection from its first payload on, if its kind and its ends are worth it."""
         inspectable = conn.local and conn.transport in INSPECTED and self._c.config.dpi.enabled
-        if inspectable:
-            inspector = Inspector(
-                self._c.inspection, conn.transport, Ends(conn.a0, conn.p0, conn.a1, conn.p1, conn.transport)
-            )
-            if inspector.active:
-                conn.inspector = inspector
-                if conn.transport == "tcp":
-                    limit = self._c.inspection.budget.bytes
-                    conn.half0.stream, conn.half1.stream = Stream(limit), Stream(limit)
+        conn.fresh = bool(inspectable)
         if conn.transport != "tcp":
-            conn.half0.skip = conn.half1.skip = 0 if conn.inspector is not None else EVERYTHING
+            conn.half0.skip = conn.half1.skip = 0 if inspectable else EVERYTHING
+
+    def inspect(self, conn: Connection) -> None:
+        """Begin a connection's inspection: its first payload is here. (Not before: most of an idle one's memory.)."""
+        conn.fresh = False
+        ends = Ends(*conn.end(0), *conn.end(1), conn.transport)
+        inspector = Inspector(self._c.inspection, conn.transport, ends)
+        if inspector.active:
+            conn.inspector = inspector
+            if conn.transport == "tcp":
+                limit = self._c.inspection.budget.bytes
+                conn.half0.stream, conn.half1.stream = Stream(limit), Stream(limit)
 
     def _attach(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> Half:
         """Give a connection's direction its place in a port's table."""
-        side = 0 if (packet.src, packet.sport) == (conn.a0, conn.p0) else 1
+        if key == conn.forward:
+            side, key = 0, conn.forward
+        else:
+            side, key = 1, conn.name if key == conn.name else key
         leaving = not conn.local and packet.leaving
         half = conn.half1 if side else conn.half0
         if leaving or half.table is not None:
-            half = Half(conn, NO_SIDE if leaving else side, conn.created)
-            half.skip = EVERYTHING if leaving or conn.transport != "tcp" else NEVER
+            half = Leaving(conn, conn.created, port.header) if leaving else Half(conn, side, conn.created)
+            if conn.transport != "tcp":
+                half.skip = EVERYTHING if conn.inspector is None and not conn.fresh else 0
             conn.extra = [*(conn.extra or ()), half]
         half.table = table = port.table(packet.transport)
         half.key = key
         table[key] = half
         if leaving:
             half.meters = (port.reason("forwarded"),)
-            half.overhead = port.header
         elif packet.transport != "arp" and not packet.tunnel:
             half.meters = _meters(port, conn.local, side)
         if self._c.config.capture.count_as == "wire" and packet.transport == "tcp" and not leaving:
             half.big = port.interface.mtu
         return half
 
-    def _reborn(self, conn: Connection, packet: Packet) -> bool:
+    def _reborn(self, conn: Connection, key: bytes, packet: Packet) -> bool:
         """Tell whether a SYN begins a new connection on this tuple, or repeats the one that began this one."""
         if conn.reason or conn.fin is not None:
             return True
-        half = conn.half0 if (packet.src, packet.sport) == (conn.a0, conn.p0) else conn.half1
+        half = conn.half0 if key == conn.forward else conn.half1
         return half.next >= 0 and (packet.seq + 1 + packet.length) & 0xFFFFFFFF != half.next
 
     def _make_room(self, now: float) -> None:
@@ -229,8 +233,7 @@ class Lifecycle:
             elif view.shown != tcp.TIME_WAIT:
                 self._c.accounts.show(view, conn)
         until = now + self._c.config.flow.timeouts.tombstone
-        forward = conn.a0 + conn.a1 + conn.p0.to_bytes(2, "big") + conn.p1.to_bytes(2, "big")
-        for old in self._c.table.bury(conn, Tombstone(forward, until, conn.views)):
+        for old in self._c.table.bury(conn, Tombstone(conn.forward, until, conn.views)):
             self._lift(old)
 
 

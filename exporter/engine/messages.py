@@ -1,12 +1,10 @@
 """What the engine does with what dissectors say: attributes, versions, certificates, requests and their answers."""
 
-from collections.abc import Callable
-
 from exporter import metrics as m
 from exporter.engine.context import Context
-from exporter.engine.settlement import Settlement
+from exporter.engine.settlement import Settlement, account
 from exporter.flow import quic
-from exporter.flow.connection import Connection, View
+from exporter.flow.connection import ALL, Connection, Event
 from exporter.flow.exchange import Exchange, Outcome
 from exporter.flow.inspector import Inspector
 from exporter.model import Kind, Message
@@ -47,7 +45,7 @@ class Messages:
         if message.attrs:
             _merge(conn, message)
         if message.version:
-            self.later(conn, self._c.accounts.version(dissector.name, message.version))
+            self.later(conn, (self._c.accounts.version, ALL, (dissector.name, message.version)))
         if message.certificate is not None:
             self._certificate(conn, message)
         if message.kind is Kind.NOTICE:
@@ -69,13 +67,12 @@ class Messages:
             op = outcome.op if outcome.op in dissector.operations else "other"
             known = outcome.response is None or outcome.status in dissector.statuses
             bounded = outcome._replace(op=op, status=outcome.status if known else "other")
-            self.later(conn, self._c.accounts.outcome(dissector.name, bounded))
+            self.later(conn, (self._c.accounts.outcome, ALL, (dissector.name, bounded)))
 
-    def later(self, conn: Connection, event: Callable[[View], None]) -> None:
-        """Do something for each view once its name is known: now, if it is."""
+    def later(self, conn: Connection, event: Event) -> None:
+        """Account for something as soon as the views' names are known: now, if they are."""
         if conn.settled:
-            for view in conn.views:
-                event(view)
+            account(conn, event)
         elif conn.pending is None:
             conn.pending = [event]
         elif len(conn.pending) < MAX_PENDING:
@@ -86,7 +83,7 @@ class Messages:
     def _notice(self, conn: Connection, inspector: Inspector, now: float, message: Message) -> None:
         name = conn.protocol or (inspector.dissector.name if inspector.dissector else "")
         if message.op == ESTABLISHED and name in HANDSHAKES:
-            self.later(conn, self._c.accounts.handshake(name, now - inspector.first))
+            self.later(conn, (self._c.accounts.handshake, ALL, (name, now - inspector.first)))
         if name == "quic":
             for view in conn.views:
                 view.state = quic.step(view.state, message.op)
@@ -98,7 +95,7 @@ class Messages:
         asked = conn.attrs.get("server.address") if conn.attrs else None
         named = asked[0] if isinstance(asked, list) else asked
         name = named or (certificate.names[0] if certificate.names else certificate.subject)
-        self.later(conn, self._c.accounts.certificate(name, certificate.not_after))
+        self.later(conn, (self._c.accounts.certificate, ALL, (name, certificate.not_after)))
 
 
 MAX_PENDING = 1024

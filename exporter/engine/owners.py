@@ -1,7 +1,7 @@
 """Questions to the identity process and its answers, by serial. No I/O: `outbox` is sent by whoever drives."""
 
 from exporter.flow.connection import Connection, View
-from exporter.model import Answer, Ask, Gone, Hello, Owner, Watch
+from exporter.model import Answer, Ask, Gone, Hello, IdentityKey, Owner, Watch
 
 __all__ = ["Owners"]
 
@@ -21,18 +21,18 @@ class Owners:
         self._serial = first
         self._asked: dict[int, tuple[Connection, View]] = {}
         self._watched: dict[int, Connection] = {}
-        self._known: dict[tuple[int, float], Owner] = {}
+        self._known: dict[tuple[int, float], tuple[Owner, IdentityKey]] = {}
 
-    def one(self, owner: Owner) -> Owner:
-        """Give the record that stands for this process: a busy one would else be kept once for each connection."""
+    def one(self, owner: Owner) -> tuple[Owner, IdentityKey]:
+        """Give the records that stand for a process: a busy one's would else be kept once for each connection."""
         key = (owner.pid, owner.start)
         kept = self._known.get(key)
-        if kept == owner:
+        if kept is not None and kept[0] == owner:
             return kept
         if len(self._known) >= MAX_KNOWN:
             self._known.clear()
-        self._known[key] = owner
-        return owner
+        kept = self._known[key] = (owner, IdentityKey(owner.process, owner.container, owner.pod))
+        return kept
 
     def ask(self, conn: Connection, view: View) -> None:
         """Ask who owns a view's end."""
@@ -85,5 +85,5 @@ class Owners:
 def _ends(conn: Connection, view: View) -> tuple[bytes, int, bytes, int]:
     """Give the local address and port, then the remote ones."""
     if view.side == 1:
-        return conn.a1, conn.p1, conn.a0, conn.p0
-    return conn.a0, conn.p0, conn.a1, conn.p1
+        return *conn.end(1), *conn.end(0)
+    return *conn.end(0), *conn.end(1)

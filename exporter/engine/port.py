@@ -19,7 +19,10 @@ class Port:
     """The tables of directions that one interface carries, by transport, and its own numbers."""
 
     __slots__ = (
+        "_both",
         "_ledger",
+        "_received",
+        "_sent",
         "decoder",
         "header",
         "ignored",
@@ -45,6 +48,8 @@ class Port:
         self._ledger = ledger
         self.receive = self._meter("receive")
         self.transmit = self._meter("transmit")
+        self._sent, self._received = (self.transmit,), (self.receive,)
+        self._both = (self.transmit, self.receive)
         self.ignored: dict[str, tuple[int, int]] = {}
 
     def table(self, transport: str) -> dict[bytes, Half]:
@@ -74,8 +79,9 @@ class Port:
 
     def meters(self, *, sends: bool, receives: bool) -> tuple[tuple[int, int], ...]:
         """Give the meters of a direction whose sender or receiver is ours; what is neither was received."""
-        out = (self.transmit,) if sends else ()
-        return (*out, self.receive) if receives or not sends else out
+        if not sends:
+            return self._received
+        return self._both if receives else self._sent
 
     def _meter(self, direction: str) -> tuple[int, int]:
         labels = (self.interface.name, direction)

@@ -41,6 +41,8 @@ class Segments:
         if flags & RST:
             self._reset(conn, own, now, packet)
             return
+        if conn.fresh and packet.length:
+            self._lifecycle.inspect(conn)
         _sync(conn.half0)
         _sync(conn.half1)
         order = classify(own, packet)
@@ -71,13 +73,7 @@ class Segments:
             return
         if fills_hole(half, packet.seq, size):
             return
-        side = half.side
-
-        def record(view: View) -> None:
-            if view.side == side:
-                self._c.accounts.count(m.RETRANSMITTED_SEGMENTS, view, ())
-
-        self._messages.later(conn, record)
+        self._messages.later(conn, (self._c.accounts.retransmitted, half.side, ()))
 
     # -- states ----------------------------------------------------------------------------------------------------
 
@@ -119,7 +115,7 @@ class Segments:
         """Note when the handshake's segments passed, and the largest segment that its options allow."""
         times = conn.handshake
         if times is None:
-            if conn.initiator < 0 or conn.totals[1] or conn.totals[3]:
+            if conn.initiator < 0 or conn.half0.past[1] or conn.half1.past[1]:
                 return
             times = conn.handshake = [0.0, 0.0, 0.0]
         if packet.extra and half.big != EVERYTHING:
@@ -146,13 +142,7 @@ class Segments:
             self._handshake(conn, 1 - half.side, now - times[1])
 
     def _handshake(self, conn: Connection, side: int, seconds: float) -> None:
-        observe = self._c.accounts.handshake("tcp", max(0.0, seconds))
-
-        def record(view: View) -> None:
-            if view.side == side:
-                observe(view)
-
-        self._messages.later(conn, record)
+        self._messages.later(conn, (self._c.accounts.handshake, side, ("tcp", max(0.0, seconds))))
 
     def _over(self, conn: Connection, now: float, reason: str) -> None:
         if not conn.reason:
@@ -244,6 +234,9 @@ def _release(conn: Connection) -> None:
     )
     if not steady or (first.stream and first.stream.held) or (second.stream and second.stream.held):
         first.skip = second.skip = NEVER
+        return
+    if conn.fresh:
+        first.skip = second.skip = 0
         return
     first.skip = first.stream.skip if first.stream is not None else EVERYTHING
     second.skip = second.stream.skip if second.stream is not None else EVERYTHING

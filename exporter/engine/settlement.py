@@ -6,11 +6,12 @@ each flush adds what came since the last. A name that comes later, or changes, a
 
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
-from exporter.flow.connection import UNKNOWN, Connection, View
+from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
 from exporter.model import Answer, IdentityKey, Owner
 
-__all__ = ["Settlement"]
+__all__ = ["Settlement", "account"]
 
+NOTHING = (0, 0)
 PORTLESS_OWNERS = frozenset({"tcp", "udp", "sctp"})
 """Transports whose packets a process's socket sends; what else travels is the kernel's."""
 
@@ -55,14 +56,13 @@ class Settlement:
         if answer.method != "none":
             view.method, view.quality = answer.method, answer.quality
         if answer.owner is not None:
-            self.own(conn, view, self._c.owners.one(answer.owner))
+            self.own(conn, view, answer.owner)
         if not conn.settled and self._known(conn):
             self.settle(conn)
 
     def own(self, conn: Connection, view: View, owner: Owner) -> None:
         """Give a view its owner; what was counted before stays where it is."""
-        view.owner = owner
-        identity = IdentityKey(owner.process, owner.container, owner.pod)
+        view.owner, identity = self._c.owners.one(owner)
         if identity != view.identity:
             if conn.settled:
                 self.flush(conn)
@@ -106,36 +106,40 @@ class Settlement:
         view.peer = None if view.side == NO_SIDE else accounts.peer(view, conn)
         if conn.opened:
             accounts.opened(view, conn)
-        for event in conn.pending or ():
-            event(view)
+        for method, side, arguments in conn.pending or ():
+            if side in (ALL, view.side):
+                method(view, *arguments)
 
     def flush(self, conn: Connection) -> None:
         """Move what came since the last flush into the totals, the interfaces' meters and the ledger."""
-        sums = [0, 0, 0, 0]
+        sent = got = NOTHING
         values = self._c.ledger.values
         for half in conn.halves():
             packets, size = half.packets, half.bytes
-            if packets:
-                half.packets = half.bytes = 0
-                for packets_slot, bytes_slot in half.meters:
-                    values[packets_slot] += packets
-                    values[bytes_slot] += size
-                if half.side == NO_SIDE:
-                    values[half.meters[0][1]] += packets * half.overhead
-                    continue
-                at = 2 * half.side
-                sums[at] += packets
-                sums[at + 1] += size
-        totals = conn.totals
-        for i in range(4):
-            totals[i] += sums[i]
+            if not packets:
+                continue
+            half.packets = half.bytes = 0
+            for packets_slot, bytes_slot in half.meters:
+                values[packets_slot] += packets
+                values[bytes_slot] += size
+            if isinstance(half, Leaving):
+                values[half.meters[0][1]] += packets * half.overhead
+            elif half.side == 0:
+                sent = (sent[0] + packets, sent[1] + size)
+            else:
+                got = (got[0] + packets, got[1] + size)
+        if sent is not NOTHING:
+            conn.half0.past = (conn.half0.past[0] + sent[0], conn.half0.past[1] + sent[1])
+        if got is not NOTHING:
+            conn.half1.past = (conn.half1.past[0] + got[0], conn.half1.past[1] + got[1])
         if conn.tunnel:
             return  # the outer packets' bytes are counted already
         for view in conn.views:
-            self._c.accounts.add(view, (sums[0], sums[1]), (sums[2], sums[3]))
+            self._c.accounts.add(view, sent, got)
 
     def _known(self, conn: Connection) -> bool:
-        undecided = conn.inspector is not None and conn.inspector.active and not conn.protocol
+        inspector = conn.inspector
+        undecided = conn.fresh or (inspector is not None and inspector.active and not conn.protocol)
         return not undecided and all(view.answered for view in conn.views)
 
     def _rehome(self, conn: Connection, view: View) -> None:
@@ -147,11 +151,12 @@ class Settlement:
         for rows in old:
             if rows is not None:
                 accounts.leave(rows)
-        if view.gauges is not None:
+        if view.state_gauge >= 0:
             accounts.show(view, conn)
 
     def _disown(self, conn: Connection) -> None:
         """Our own traffic is counted and not read: else every export would feed the next."""
+        conn.fresh = False
         conn.inspector = None
         conn.half0.stream = conn.half1.stream = None
         conn.pending = None
@@ -160,13 +165,21 @@ class Settlement:
             self.recognise(conn, "")
 
 
+def account(conn: Connection, event: Event) -> None:
+    """Account for something of a settled connection."""
+    method, side, arguments = event
+    for view in conn.views:
+        if side in (ALL, view.side):
+            method(view, *arguments)
+
+
 def _fallback(conn: Connection, view: View) -> IdentityKey:
     """Name a view that has no owner: what the kernel answers on its own is the kernel's, the rest is unknown."""
     far = 1 - view.side
     if conn.failure == "refused" and conn.initiator == far:
         return KERNEL  # a reset from a closed port
     sent = conn.half0 if view.side == 0 else conn.half1
-    silent = not sent.packets and not conn.totals[2 * view.side]
+    silent = not sent.packets and not sent.past[0]
     if conn.transport == "udp" and silent and view.answered:
         return KERNEL  # a datagram that no socket takes
     return UNKNOWN

@@ -66,7 +66,7 @@ class Sweep:
             if stale != conn.staleness:
                 conn.staleness = stale
                 for view in conn.views:
-                    if view.gauges is not None:
+                    if view.state_gauge >= 0:
                         self._c.accounts.show(view, conn)
             inspector = conn.inspector
             if inspector is not None and inspector.exchange:
@@ -133,18 +133,18 @@ class Sweep:
             return
         if table.tombstone(row.scope, row.transport, key) is not None:
             return
-        conn = Connection(row.scope, row.transport, (row.local, row.lport, row.remote, row.rport), now)
+        conn = Connection(row.scope, row.transport, key, now)
         view = View(0, row.scope)
         view.state = row.state
         conn.local = 1
         conn.views = (view,)
         conn.silent = True
-        self._lifecycle.listed(conn, key)
+        self._lifecycle.listed(conn)
         self._own(conn, view, row)
 
     def _second(self, conn: Connection, row: SocketRow) -> None:
         """See whether a listed socket is the other end of a silent connection: both ends are ours then."""
-        if not conn.silent or (conn.a1, conn.p1) != (row.local, row.lport) or len(conn.views) > 1:
+        if not conn.silent or conn.end(1) != (row.local, row.lport) or len(conn.views) > 1:
             return
         view = View(1, row.scope)
         view.state = row.state
@@ -159,5 +159,5 @@ class Sweep:
         view.method, view.quality = row.method, row.quality
         if row.owner is not None:
             settled, conn.settled = conn.settled, False  # this end has entered nothing yet
-            self._settlement.own(conn, view, self._c.owners.one(row.owner))
+            self._settlement.own(conn, view, row.owner)
             conn.settled = settled

@@ -5,23 +5,27 @@ last flush. `View` is one local end: owner, state and role. Sides: 0 began the c
 other. Everything here is a plain record with slots: a hundred thousand of them are held.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from exporter.model import IdentityKey, Owner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from exporter.flow.inspector import Inspector
     from exporter.flow.reassembly import Stream
 
-__all__ = ["EVERYTHING", "NEVER", "UNKNOWN", "Connection", "Half", "Rows", "View"]
+__all__ = ["ALL", "EVERYTHING", "NEVER", "UNKNOWN", "Connection", "Event", "Half", "Leaving", "Rows", "View"]
 
 EVERYTHING = 1 << 58
 """`Half.skip`: no payload of this direction is wanted."""
 
 UNKNOWN = IdentityKey("unknown")
 """Who should have been found and was not."""
+
+Event = tuple[Callable[..., None], int, tuple[object, ...]]
+"""Something to account for: a function of a view and these arguments, for the view of one side, or for `ALL`."""
+
+ALL = -1
 
 NEVER = -1
 """`Half.skip`: every segment takes the slow path (state changes, holes, several interfaces)."""
@@ -48,7 +52,7 @@ class Half:
     `bytes` and `packets` since the last flush; `last`, time of the newest packet; `next`, the sequence number that
     should come (-1: unknown); `skip`, payload bytes that may pass unread: `NEVER`, 0 (all are wanted) up to
     `EVERYTHING`; `big`, the IP length above which a packet is several on the wire; `meters`, the ledger's slots
-    (packets, bytes) of the interface that carries it. Side 2: a forwarded packet on its way out, counted nowhere else.
+    (packets, bytes) of the interface that carries it.
     """
 
     __slots__ = (
@@ -60,8 +64,8 @@ class Half:
         "last",
         "meters",
         "next",
-        "overhead",
         "packets",
+        "past",
         "side",
         "skip",
         "stream",
@@ -81,10 +85,22 @@ class Half:
         self.key = b""
         self.table: dict[bytes, Half] | None = None
         self.meters: tuple[tuple[int, int], ...] = ()
-        self.overhead = 0
-        """Side 2 only: bytes of link header to count beside each packet."""
+        self.past = (0, 0)
+        """Packets and bytes of the side, on whatever interface, that were flushed (kept in the side's first `Half`)."""
         self.holes: list[tuple[int, int]] | None = None
         self.stream: Stream | None = None
+
+
+class Leaving(Half):
+    """A forwarded packet's second appearance, on its way out: ignored, with so many bytes of link header each."""
+
+    __slots__ = ("overhead",)
+
+    def __init__(self, conn: "Connection", now: float, overhead: int) -> None:
+        """Count nothing of a connection here."""
+        super().__init__(conn, 2, now)
+        self.overhead = overhead
+        self.skip = EVERYTHING
 
 
 class View:
@@ -92,7 +108,6 @@ class View:
 
     __slots__ = (
         "answered",
-        "gauges",
         "identity",
         "method",
         "owner",
@@ -103,7 +118,9 @@ class View:
         "serial",
         "shown",
         "side",
+        "stale_gauge",
         "state",
+        "state_gauge",
     )
 
     def __init__(self, side: int, scope: int = 0) -> None:
@@ -121,32 +138,30 @@ class View:
         self.identity = UNKNOWN
         self.rows: Rows | None = None
         self.peer: Rows | None = None
-        self.gauges: tuple[int, int] | None = None
-        """The ledger's slots of the gauges in which this view is counted."""
+        self.state_gauge = self.stale_gauge = -1
+        """The ledger's slots of the gauges in which this view is counted; -1: in none."""
 
 
 class Connection:
     """Both directions of a 5-tuple from the first packet to the end. Times are Unix seconds on the capture's clock."""
 
     __slots__ = (
-        "a0",
-        "a1",
         "attrs",
         "created",
         "extra",
         "failure",
         "fin",
+        "forward",
+        "fresh",
         "half0",
         "half1",
         "handshake",
         "initiator",
         "inspector",
-        "key",
         "local",
+        "name",
         "opened",
         "order",
-        "p0",
-        "p1",
         "pending",
         "protocol",
         "reason",
@@ -155,18 +170,17 @@ class Connection:
         "silent",
         "staleness",
         "timeout",
-        "totals",
         "transport",
         "tunnel",
         "views",
         "watched",
     )
 
-    def __init__(self, scope: int, transport: str, ends: tuple[bytes, int, bytes, int], now: float) -> None:
-        """Open a connection between side 0 and side 1."""
+    def __init__(self, scope: int, transport: str, forward: bytes, now: float) -> None:
+        """Open a connection; `forward` is the key of a packet that side 0 sends."""
         self.scope = scope
         self.transport = transport
-        self.a0, self.p0, self.a1, self.p1 = ends
+        self.forward = forward
         self.created = now
         self.half0 = Half(self, 0, now)
         self.half1 = Half(self, 1, now)
@@ -178,14 +192,14 @@ class Connection:
         self.views: tuple[View, ...] = ()
         self.protocol = ""
         self.tunnel = ""
+        self.fresh = False
+        """Nothing was said yet: inspection begins with the first payload."""
         self.inspector: Inspector | None = None
         self.attrs: dict[str, str | list[str]] | None = None
         self.settled = False
         self.opened = False
         """Its beginning was seen, or it came long enough after our own start: it counts as opened."""
         self.silent = False
-        self.totals = [0, 0, 0, 0]
-        """Packets and bytes of side 0, packets and bytes of side 1, all that was flushed."""
         self.timeout = 0.0
         self.staleness = 0
         self.watched = 0.0
@@ -193,13 +207,14 @@ class Connection:
         """Why it ended; empty while it lives."""
         self.failure = ""
         """Why it never became a connection: `refused`, `timeout`, `unreachable`."""
-        self.pending: list[Callable[[View], None]] | None = None
-        """What waits for the owner's name: see the engine's accounts."""
+        self.pending: list[Event] | None = None
+        """What waits for the owner's name."""
         self.fin: list[int] | None = None
         """The sequence numbers just past each side's FIN; -1: none yet."""
         self.handshake: list[float] | None = None
         """Times of the SYN and the SYN-ACK (0: not seen), and how often either was sent."""
-        self.key: tuple[int, str, bytes] = (scope, transport, b"")
+        self.name = b""
+        """The smaller of its two keys: what the table knows it by."""
         self.order = 0
 
     @property
@@ -211,10 +226,19 @@ class Connection:
             newest = max(newest, *(h.last for h in self.extra))
         return newest
 
+    @property
+    def totals(self) -> tuple[int, int, int, int]:
+        """Packets and bytes of side 0, packets and bytes of side 1, all that was flushed."""
+        return (*self.half0.past, *self.half1.past)
+
     def halves(self) -> tuple[Half, ...]:
         """Give all directions on all interfaces."""
         return (self.half0, self.half1, *(self.extra or ()))
 
     def end(self, side: int) -> tuple[bytes, int]:
-        """Give a side's address and port."""
-        return (self.a0, self.p0) if side == 0 else (self.a1, self.p1)
+        """Give a side's packed address and port."""
+        key = self.forward
+        size = (len(key) - 4) // 2
+        if side == 0:
+            return key[:size], int.from_bytes(key[-4:-2], "big")
+        return key[size:-4], int.from_bytes(key[-2:], "big")

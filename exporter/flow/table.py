@@ -61,10 +61,11 @@ class Table:
             return None
         return kind.get(min(key, mirror(key)))
 
-    def add(self, conn: Connection, key: bytes) -> None:
-        """Enter a connection; `key` is that of a packet of side 0."""
+    def add(self, conn: Connection) -> None:
+        """Enter a connection."""
+        key = conn.forward
         name = min(key, mirror(key))
-        conn.key = (conn.scope, conn.transport, name)
+        conn.name = name
         self._order += 1
         conn.order = self._order
         self._by_kind.setdefault((conn.scope, conn.transport), {})[name] = conn
@@ -72,13 +73,13 @@ class Table:
 
     def remove(self, conn: Connection) -> bool:
         """Forget a connection; False if it was no longer here."""
-        scope, transport, name = conn.key
-        kind = self._by_kind.get((scope, transport))
+        name, place = conn.name, (conn.scope, conn.transport)
+        kind = self._by_kind.get(place)
         if kind is None or kind.get(name) is not conn:
             return False
         del kind[name]
         if not kind:
-            del self._by_kind[scope, transport]
+            del self._by_kind[place]
         self.size -= 1
         for half in conn.halves():
             if half.table is not None and half.table.get(half.key) is half:
@@ -107,8 +108,9 @@ class Table:
 
     def bury(self, conn: Connection, tombstone: Tombstone) -> list[Tombstone]:
         """Set a tombstone; give those that had to make room."""
-        self.tombstones.pop(conn.key, None)
-        self.tombstones[conn.key] = tombstone
+        key = (conn.scope, conn.transport, conn.name)
+        self.tombstones.pop(key, None)
+        self.tombstones[key] = tombstone
         out = []
         while len(self.tombstones) > MAX_TOMBSTONES:
             out.append(self.tombstones.pop(next(iter(self.tombstones))))
