@@ -61,7 +61,7 @@ class Holders:
         self.clock = clock
         self.found: dict[int, int] = {}  # inode: pid << 32 | descriptor
         self.young: dict[int, float] = {}
-        self.listed: set[int] = set()
+        self.listed: set[int] | None = None  # before the first look all are old
         self.recent: dict[int, None] = {}
         self.sizes: dict[int, int] = {}
         self.denied: set[int] = set()
@@ -105,7 +105,7 @@ class Holders:
     def candidates(self, now: float) -> Iterable[int]:
         """List new processes, newest first, then those met lately."""
         pids = self.proc.pids()
-        for pid in sorted(pids - self.listed) if self.listed else ():
+        for pid in () if self.listed is None else sorted(pids - self.listed):
             self.young[pid] = now
         self.listed = pids
         self.denied &= pids
@@ -150,6 +150,11 @@ class Holders:
         if wanted is not None:
             wanted.difference_update(sockets)
 
+    def holds(self, pid: int, inode: int) -> bool:
+        """Tell whether this very process holds a socket."""
+        self.read(pid, None)
+        return self.found.get(inode, 0) >> 32 == pid
+
     def spend(self, budget: Budget, begun: float) -> None:
         spent = self.clock() - begun
         budget.spend(spent)
@@ -160,4 +165,5 @@ class Holders:
         if len(self.found) > CACHE:
             for inode in list(self.found)[: len(self.found) - CACHE // 2]:
                 del self.found[inode]
-        self.sizes = {pid: size for pid, size in self.sizes.items() if pid in self.listed}
+        pids = self.listed or set()
+        self.sizes = {pid: size for pid, size in self.sizes.items() if pid in pids}

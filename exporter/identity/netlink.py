@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ NLM_F_REQUEST, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x300, 0x10
 NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
-SOCKID = struct.Struct(">HH16s16sIQ")  # ports and addresses in network order; interface, cookie
+SOCKID = struct.Struct(">HH16s16s4sQ")  # ports and addresses; interface (the machine's byte order); cookie
 MESSAGE = struct.Struct("=BBBB48xIIIII")  # family, state, timer, retransmits; expires, queues, uid, inode
 NO_COOKIE = 0xFFFFFFFFFFFFFFFF
 INET_DIAG_CGROUP_ID = 21
@@ -44,6 +45,7 @@ STATES = {
     11: "closing",
     12: "syn_received",
 }
+LINK_LOCAL = b"\xfe\x80"
 CONNECTED = 1 << 1 | 1 << 2 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
 ALL = 0xFFFFFFFF
 
@@ -164,6 +166,8 @@ class SockDiag:
     def __init__(self) -> None:
         """Open the socket and prove that it answers."""
         self.netlink = Netlink(NETLINK_SOCK_DIAG)
+        self.places: dict[bytes, set[int]] = {}
+        """Our addresses and the interfaces that have them: a socket bound to a device is found only by naming it."""
         self.lookup(End("tcp", ANY[4], 0, ANY[4], 0))
 
     def close(self) -> None:
@@ -174,7 +178,17 @@ class SockDiag:
 
     def lookup(self, end: End) -> Socket | None:
         """Find the socket that the kernel would give this end's packets to: connection, else listener or wildcard."""
-        data = self.netlink.one(SOCK_DIAG_BY_FAMILY, pack_exact(end))
+        found = self.one(end, 0)
+        if found and (not end.local.startswith(LINK_LOCAL) or found.match(end) == "exact"):
+            return found
+        for interface in self.places.get(end.local, ()):
+            other = self.one(end, interface)
+            if other and (found is None or other.match(end) == "exact"):
+                return other
+        return found
+
+    def one(self, end: End, interface: int) -> Socket | None:
+        data = self.netlink.one(SOCK_DIAG_BY_FAMILY, pack_exact(end, interface))
         return parse_socket(data, end.transport) if data else None
 
     def listener(self, end: End) -> Socket | None:
@@ -193,13 +207,14 @@ class SockDiag:
                         yield row
 
 
-def pack_exact(end: End) -> bytes:
+def pack_exact(end: End, interface: int = 0) -> bytes:
     """Pack a look-up. For UDP the kernel takes source and destination the other way round, "for historical reasons"."""
     family = socket.AF_INET if len(end.local) == 4 else socket.AF_INET6
     head = REQUEST.pack(family, PROTOCOLS[end.transport], 0, 0, ALL)
+    device = interface.to_bytes(4, sys.byteorder)
     if end.transport == "udp":
-        return head + SOCKID.pack(end.rport, end.lport, end.remote, end.local, 0, NO_COOKIE)
-    return head + SOCKID.pack(end.lport, end.rport, end.local, end.remote, 0, NO_COOKIE)
+        return head + SOCKID.pack(end.rport, end.lport, end.remote, end.local, device, NO_COOKIE)
+    return head + SOCKID.pack(end.lport, end.rport, end.local, end.remote, device, NO_COOKIE)
 
 
 def parse_socket(data: bytes, transport: str) -> Socket | None:

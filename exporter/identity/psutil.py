@@ -1,4 +1,7 @@
-"""The portable way: psutil lists sockets with their processes, wherever it runs. It is slow, so it is asked seldom."""
+"""The portable way: psutil lists sockets with their processes, wherever it runs.
+
+It is slow, so it is asked seldom; and of several holders of a socket it tells one.
+"""
 
 import socket
 import time

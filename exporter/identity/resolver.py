@@ -211,13 +211,7 @@ class Resolver:
         question = finding.question
         answer = self.judge(finding, now)
         before = question.answer
-        if (
-            before
-            and before.owner
-            and before.quality in SURE
-            and answer.quality not in SURE
-            and not answer.alive
-        ):
+        if before and before.owner and before.quality in SURE and answer.quality not in SURE:
             # What was seen stays true: the socket is gone, not its owner.
             answer = Answer(answer.serial, before.owner, before.method, before.quality, alive=answer.alive)
         if answer != before:
@@ -279,5 +273,11 @@ class Resolver:
 
     def inherited(self, owner: Owner, question: Question, now: float) -> bool:
         """Tell whether a process that started late got the connection from the listener's process, its ancestor."""
-        parent = self.by_listener(question, now)
-        return parent is not None and any(pid == parent.pid for pid, _ in owner.ancestors)
+        sockets = self.sources.sockets(question.ask.scope, now)
+        listener = sockets.listener(question.end) if sockets and question.end.transport == "tcp" else None
+        if listener is None:
+            return False
+        pids = [pid for pid, _ in owner.ancestors]
+        if self.holders:
+            return any(self.holders.holds(pid, listener.inode) for pid in pids)
+        return not set(pids).isdisjoint(listener.holders)

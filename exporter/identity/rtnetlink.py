@@ -36,18 +36,22 @@ class Route:
     def __init__(self) -> None:
         """Open the socket."""
         self.netlink = Netlink(NETLINK_ROUTE)
+        self.places: dict[bytes, set[int]] = {}
+        """The interfaces that have an address, as of the last `addresses`."""
 
     def close(self) -> None:
         self.netlink.close()
 
     def addresses(self) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
         """Give all local addresses, and the IPv4 broadcast addresses."""
+        self.places.clear()
         local: dict[bytes, None] = {}
         broadcast: dict[bytes, None] = {}
         for data in self.netlink.dump(RTM_GETADDR, IFADDRMSG.pack(socket.AF_UNSPEC, 0, 0, 0, 0)):
-            own, cast = parse_address(data)
+            interface, own, cast = parse_address(data)
             if own:
                 local[own] = None
+                self.places.setdefault(own, set()).add(interface)
             if cast:
                 broadcast[cast] = None
         return tuple(local), tuple(broadcast)
@@ -96,10 +100,13 @@ class Notices:
         self.netlink.close()
 
 
-def parse_address(data: bytes) -> tuple[bytes, bytes]:
-    """Read an ifaddrmsg: (our address, broadcast address). On a point-to-point link IFA_ADDRESS is the peer's."""
+def parse_address(data: bytes) -> tuple[int, bytes, bytes]:
+    """Read an ifaddrmsg: interface, our address, broadcast address. On a link to one peer IFA_ADDRESS is the peer's."""
+    if len(data) < IFADDRMSG.size:
+        return 0, b"", b""
     found: dict[int, bytes] = dict(attributes(data, IFADDRMSG.size))
-    return found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b"", found.get(IFA_BROADCAST) or b""
+    own = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS) or b""
+    return IFADDRMSG.unpack_from(data)[4], own, found.get(IFA_BROADCAST) or b""
 
 
 def parse_link_message(data: bytes) -> Link | None:

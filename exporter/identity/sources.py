@@ -115,6 +115,11 @@ class Sources:
         members = self.namespaces.members if self.namespaces else {}
         self.foreign = {scope: tables for scope, tables in self.foreign.items() if scope in members}
 
+    def close(self) -> None:
+        for one in (self.route, self.notices, self.own if isinstance(self.own, SockDiag) else None):
+            if one:
+                one.close()
+
     def scopes(self) -> list[int]:
         return [0, *(self.namespaces.members if self.namespaces else ())]
 
@@ -122,7 +127,10 @@ class Sources:
         if scope and self.namespaces:
             return self.namespaces.addresses(scope)
         if self.route:
-            return self.route.addresses()
+            found = self.route.addresses()
+            if isinstance(self.own, SockDiag):
+                self.own.places = self.route.places
+            return found
         from exporter.identity.psutil import get_addresses  # noqa: PLC0415 (elsewhere it is not needed)
 
         return get_addresses()

@@ -54,8 +54,7 @@ CASES = {
     "kind_node": (f"/docker/{D}/system.slice/containerd.service", Place(D, unit="containerd.service")),
     "kind_pod": (f"/docker/{D}/kubelet/kubepods/burstable/pod{POD}/{C}", Place(C, POD)),
     "kind_pod_systemd": (
-        f"/system.slice/docker-{D}.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/"
-        f"kubelet-kubepods-besteffort-pod{SLICE}.slice/cri-containerd-{C}.scope",
+        f"/system.slice/docker-{D}.scope/kubelet.slice/kubelet-kubepods-besteffort-pod{SLICE}.slice/cri-containerd-{C}.scope",
         Place(C, POD),
     ),
     "systemd_in_pod": (f"/kubepods/pod{POD}/{C}/system.slice/cron.service", Place(C, POD, "cron.service")),
