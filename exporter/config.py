@@ -63,8 +63,10 @@ class Decode(Struct, forbid_unknown_fields=True, frozen=True):
 class Timeouts(Struct, forbid_unknown_fields=True, frozen=True):
     """After how many idle seconds a connection ends whose socket is gone or cannot be seen."""
 
-    tcp_http: Seconds = 600
-    tcp_ssh: Seconds = 1800
+    protocol: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[a-z0-9_]+=[0-9]+(\.[0-9]+)?$", title="PROTOCOL=SECONDS")], ...],
+        Meta(description="idle timeout of an application protocol, `ssh=1800`, instead of its own"),
+    ] = ()
     tcp_active: Annotated[Seconds, Meta(description="established and active in the last minute")] = 600
     tcp_idle: Seconds = 300
     tcp_opening: Seconds = 60
@@ -72,9 +74,6 @@ class Timeouts(Struct, forbid_unknown_fields=True, frozen=True):
     tcp_time_wait: Seconds = 30
     tcp_closed: Seconds = 5
     udp: Seconds = 60
-    udp_dns: Seconds = 30
-    udp_ssh: Seconds = 1800
-    udp_http: Annotated[Seconds, Meta(description="QUIC that carries HTTP")] = 600
     quic_active: Seconds = 600
     quic_idle: Seconds = 300
     quic_opening: Seconds = 60

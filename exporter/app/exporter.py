@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from exporter import log
 from exporter.app import sandbox
+from exporter.app.children import REFUSED
 from exporter.config import Config, load
 from exporter.errors import UserError
 from exporter.export.names import ShortNames
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(config, given)
     except UserError as error:
         log.get().error(str(error))
-        return error.status
+        return REFUSED
     return 0
 
 

@@ -156,7 +156,9 @@ def run(begun: Begun) -> None:
     serial = time.time_ns()
     worker.engine.begin(now, resumed=not refused, first_serial=serial)
     inner = config.decode.tunnels == "always"
-    worker.source = PcapSource(config.capture, worker.attach, Deal(index, count, inner))
+    worker.source = PcapSource(
+        config.capture, worker.attach, Deal(index, count, inner), detach=worker.engine.detach
+    )
     worker.source.open()
     worker.meters = Meters(ledger, worker.source)
     for component, reason in sandbox.enter("worker", config, begun.number("lifeline-fd")):

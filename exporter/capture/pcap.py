@@ -134,12 +134,6 @@ class PcapSource:
         if (handle := self._handles.get(name)) is not None:
             handle.attach(self._attach(handle.interface))
 
-    def renew(self, name: str) -> None:
-        """Ask for an interface's callback again: what is known of its other end has changed."""
-        handle = self._handles.get(name)
-        if handle is not None:
-            handle.attach(self._attach(handle.interface))
-
     def _drop(self, handle: Handle) -> None:
         self._count(handle)
         self._epoll.unregister(handle.fd)

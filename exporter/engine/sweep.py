@@ -77,7 +77,7 @@ class Sweep:
 
     def _allowed(self, conn: Connection, age: float) -> float:
         dissector = self._c.inspection.by_name.get(conn.protocol)
-        idle = dissector.idle if dissector is not None else None
+        idle = self._c.clock.idle(conn.protocol, dissector.idle if dissector is not None else None)
         return self._c.clock.timeout(conn.transport, conn.views[0].state, idle, age)
 
     def _expire(self, conn: Connection, now: float) -> None:

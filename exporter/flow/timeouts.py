@@ -30,6 +30,13 @@ class Clock:
         self._quic = dict.fromkeys(("initial", "handshaking", "unknown"), t.quic_opening)
         self._quic |= {"draining": t.quic_draining, "closed": t.quic_closed}
         self._t = t
+        self._own = {
+            name: float(seconds) for name, _, seconds in (text.partition("=") for text in t.protocol)
+        }
+
+    def idle(self, protocol: str, default: float | None) -> float | None:
+        """Give the idle timeout of an application protocol: as configured, else its own."""
+        return self._own.get(protocol, default)
 
     def timeout(self, transport: str, state: str, idle: float | None, age: float) -> float:
         """Give the idle time allowed. `idle`: the protocol's own, if it has one; `age`: since the last packet."""
