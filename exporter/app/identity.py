@@ -27,7 +27,12 @@ from exporter.model import Addresses, Ask, Gone, Hello, Listing, Record, Scopes,
 __all__ = ["Identity", "main"]
 
 PUBLISH = 1.0
-ADDRESSES = 30.0
+WHOLE = 30.0
+"""Seconds between readings of all addresses; ours and new ones are read at each notice of a change."""
+SOON = 2.0
+"""Seconds until we look again for who lives behind an interface: it is made before its first process."""
+GAP = 0.1
+"""Seconds between two readings at least."""
 RELIST = 600.0
 """Seconds between listings: of 100,000 sockets (about 1 s) they take 0.2 % of a core."""
 
@@ -49,7 +54,7 @@ class Identity:
         self.listings: list[tuple[int, Iterator[Listing | None]]] = []
         self.told: dict[int, Addresses] = {}
         self.interfaces: Scopes | None = None
-        self.addresses_due = 0.0
+        self.tell_at = self.tell_due = self.whole_due = 0.0
         self.list_due = time.monotonic() + RELIST
         self.running = True
 
@@ -66,11 +71,13 @@ class Identity:
             self.serve(now)
             if now - published >= PUBLISH:
                 published = now
+                self.clean()
                 publisher.publish(self.stats, time.time())
 
     def wait(self, now: float, until: float) -> None:
         """Sleep until there is something to do, and read what came."""
         deadline = self.resolver.deadline()
+        until = min(until, self.tell_due)
         if self.listings:
             until = now
         elif deadline is not None:
@@ -80,7 +87,7 @@ class Identity:
                 case "lifeline":
                     self.running = False
                 case "notices" if self.sources.notices and self.sources.notices.drain():
-                    self.addresses_due = 0.0
+                    self.tell_due = min(self.tell_due, self.tell_at + GAP)
                 case int(index):
                     self.receive(index)
 
@@ -117,9 +124,12 @@ class Identity:
 
     def serve(self, now: float) -> None:
         """Do what is due."""
-        if now >= self.addresses_due:
-            self.addresses_due = now + ADDRESSES
-            self.tell(now)
+        if now >= self.tell_due:
+            try:
+                self.tell(now)
+            except OSError:
+                self.stats.errors["failed"] += 1
+                self.tell_due = now + SOON
         self.resolver.work(now)
         for index, answer in self.resolver.out:
             self.channels[index].put(answer, keep=answer.final)
@@ -130,18 +140,19 @@ class Identity:
 
     def tell(self, now: float) -> None:
         """Send addresses and what interfaces lead to, as far as it is new."""
-        if self.sources.namespaces and self.sources.namespaces.walk(now, force=True):
-            self.stats.denied = self.sources.namespaces.denied
+        whole = now >= self.whole_due
+        self.whole_due = now + WHOLE if whole else self.whole_due
+        spaces = self.sources.namespaces
+        if spaces and spaces.walk(now, force=True):
             self.sources.forget()
-        self.sources.processes.prune(now)
-        if self.sources.holders:
-            self.sources.holders.prune()
-        news: list[Record] = []
         told = {}
         for scope in self.sources.scopes():
-            told[scope] = Addresses(scope, *self.sources.addresses(scope))
-            if self.told.get(scope) != told[scope]:
-                news.append(told[scope])
+            known = self.told.get(scope)
+            if whole or known is None or scope == 0:
+                told[scope] = Addresses(scope, *self.sources.addresses(scope))
+            else:
+                told[scope] = known
+        news: list[Record] = [record for scope, record in told.items() if self.told.get(scope) != record]
         self.told = told
         if (scopes := Scopes(self.sources.interfaces())) != self.interfaces:
             self.interfaces = scopes
@@ -149,6 +160,17 @@ class Identity:
         for record in news:
             for channel in self.channels:
                 channel.put(record, keep=True)
+        strange = spaces is not None and spaces.strange > 0
+        self.tell_at, self.tell_due = now, min(self.whole_due, now + SOON) if strange else self.whole_due
+
+    def clean(self) -> None:
+        """Forget what is old, and note what may not be seen."""
+        self.stats.errors["failed"] += self.sources.failures()
+        self.sources.processes.prune(time.monotonic())
+        if holders := self.sources.holders:
+            holders.prune()
+            if holders.denied - {1}:
+                self.stats.degraded["descriptors"] = "permission"
 
     def list(self, now: float) -> None:
         """Go on with listings; begin one for everybody when it is time."""

@@ -17,8 +17,8 @@ YOUNG = 5.0
 """Seconds for which a process counts as new: it may open its sockets later."""
 RECENT = 64
 """Processes remembered because they held a socket lately."""
-LARGE = 512
-"""Descriptors from which a process is read only as the budget allows."""
+FREE, LARGE = 16, 512
+"""So many processes are read at each look; more, and one with so many sockets, only as the budget allows."""
 SLICE = 0.01
 """Seconds of a sweep at a time; questions come in between."""
 CACHE = 32_768
@@ -68,6 +68,7 @@ class Holders:
         self.quick = Budget(rate=0.05, burst=0.25)
         self.full = Budget(rate=0.005, burst=0.5)
         self.queue: list[int] = []
+        self.forced = False
 
     def known(self, inode: int) -> list[int]:
         """Give the holders of an inode found before: the one found, then those it inherited it from; or nothing."""
@@ -93,10 +94,10 @@ class Holders:
         """Look where they most likely are. The set loses what is found."""
         begun = self.clock()
         self.stats.scans += 1
-        for pid in self.candidates(now):
+        for index, pid in enumerate(self.candidates(now)):
             if not wanted:
                 break
-            if self.sizes.get(pid, 0) < LARGE or self.quick.ready(now):
+            if (index < FREE and self.sizes.get(pid, 0) < LARGE) or self.quick.ready(now):
                 self.read(pid, wanted)
         while len(self.recent) > RECENT:
             del self.recent[next(iter(self.recent))]
@@ -120,6 +121,7 @@ class Holders:
         """Begin a sweep over all processes, if the budget allows one now."""
         if self.queue or not (force or self.full.ready(now)):
             return False
+        self.forced = force
         self.stats.sweeps += 1
         self.queue = sorted(self.proc.pids())
         return True
@@ -129,9 +131,14 @@ class Holders:
         begun = self.clock()
         while self.queue and (wanted is None or wanted) and self.clock() - begun < SLICE:
             self.read(self.queue.pop(), wanted)
-        if wanted is not None and not wanted:
+        if wanted is not None and not wanted and not self.forced:
             self.queue.clear()
         self.spend(self.full, begun)
+
+    def finish(self) -> None:
+        """End a sweep that was begun by force."""
+        self.queue.clear()
+        self.forced = False
 
     def read(self, pid: int, wanted: set[int] | None) -> None:
         """Read a process' descriptors."""

@@ -1,5 +1,6 @@
 """Lists all connected sockets with their owners, a piece at a time: at a worker's start, then seldom."""
 
+import time
 from collections.abc import Iterator
 
 from exporter.identity.netlink import PROTOCOLS, Socket
@@ -8,7 +9,7 @@ from exporter.model import Listing, SocketRow
 
 __all__ = ["list_sockets"]
 
-ROWS = 100
+ROWS = 25
 """Rows of a record: with their owners' command lines they must fit a datagram."""
 
 Found = tuple[int, str, Socket]
@@ -16,16 +17,21 @@ Found = tuple[int, str, Socket]
 
 def list_sockets(resolver: Resolver, now: float) -> Iterator[Listing | None]:
     """Give the records of one listing; None where others may be served before it goes on."""
+    begun = time.perf_counter()
     rows = list(read(resolver, now))
+    resolver.stats.dumps += 1
+    resolver.stats.dump_seconds += time.perf_counter() - begun
     resolver.stats.sockets = len(rows)
     if (holders := resolver.holders) and any(socket.inode for _, _, socket in rows):
         while holders.queue:  # another sweep is under way
+            holders.step(None)
             yield None
         wanted = {socket.inode for _, _, socket in rows if socket.inode and socket.inode not in holders.found}
         holders.begin(now, force=True)
-        while holders.queue:
+        while holders.queue and wanted:
             holders.step(wanted)
             yield None
+        holders.finish()
     for at in range(0, len(rows), ROWS):
         piece = [make_row(resolver, found, now) for found in rows[at : at + ROWS]]
         yield Listing(tuple(piece), last=False)

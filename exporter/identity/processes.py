@@ -43,7 +43,6 @@ class ProcfsProcesses:
         """Take the procfs and the rules for names."""
         self.proc = proc
         self.grouping = grouping
-        self.boot = get_boot_time()
         self.known: dict[int, Known] = {}
         self.seen: dict[int, float] = {}
 
@@ -83,7 +82,7 @@ class ProcfsProcesses:
         owner = Owner(
             process=self.grouping.label(name, path, command, place.unit),
             pid=pid,
-            start=self.boot + stat.ticks * TICK,
+            start=round(get_boot_time() + stat.ticks * TICK, 2),
             executable=path,
             command=command,
             uid=parse_uid(status),

@@ -14,11 +14,14 @@ from exporter.identity.groups import Grouping, clean
 from exporter.identity.holders import Budget
 from exporter.identity.netlink import ANY, CONNECTED, STATES, End, Socket, normal
 from exporter.identity.processes import DEPTH, KEPT
+from exporter.identity.procfs import LONGEST_PATH
 from exporter.identity.stats import Stats
 from exporter.model import Owner
 
 __all__ = ["PsutilProcesses", "PsutilSockets", "get_addresses"]
 
+WORDS = 8
+"""Words of a command line that are kept."""
 T = TypeVar("T")
 NUMBERS = {name: number for number, name in STATES.items()}
 STATUS = {
@@ -126,8 +129,8 @@ class PsutilProcesses:
         return known[2]
 
     def build(self, process: psutil.Process, name: str) -> Owner:
-        path = str(get(process.exe) or "")
-        command = tuple(str(word) for word in get(process.cmdline) or ())
+        path = text(get(process.exe))
+        command = tuple(text(word) for word in get(process.cmdline) or ())[:WORDS]
         name = clean(path.replace("\\", "/").rpartition("/")[2].removesuffix(" (deleted)") or name)
         uids = get(process.uids) if hasattr(process, "uids") else None
         parents = list(get(process.parents) or ())[:DEPTH]
@@ -136,15 +139,20 @@ class PsutilProcesses:
             pid=process.pid,
             start=process.create_time(),
             executable=path.removesuffix(" (deleted)"),
-            command=command[:32],
+            command=command,
             uid=uids.effective if uids else -1,
             ppid=parents[0].pid if parents else 0,
-            ancestors=tuple((parent.pid, clean(str(get(parent.name) or ""))) for parent in parents),
+            ancestors=tuple((parent.pid, clean(text(get(parent.name)))) for parent in parents),
         )
 
     def prune(self, now: float) -> None:
         for pid in [pid for pid, seen in self.seen.items() if now - seen > KEPT]:
             del self.seen[pid], self.known[pid]
+
+
+def text(value: str | None) -> str:
+    """Make it valid UTF-8 of bounded length: psutil gives bytes that are not as half characters."""
+    return (value or "")[:LONGEST_PATH].encode("utf-8", "replace").decode()
 
 
 def get(read: Callable[[], T]) -> T | None:

@@ -25,6 +25,7 @@ SECOND = 0.25
 SLOWEST = 60.0
 ATTEMPTS = 5
 """A socket that was never there on so many looks will not come."""
+PORT = 65_535
 SETTLED = 1.0
 """A process younger than that may still exec, and its parent may still hold its sockets: look again."""
 SURE = frozenset({"exact", "shared", "wildcard"})
@@ -79,11 +80,7 @@ class Resolver:
 
     def ask(self, channel: int, ask: Ask, now: float) -> None:
         self.stats.asks += 1
-        if (
-            ask.transport not in PROTOCOLS
-            or len(ask.local) not in {4, 16}
-            or len(ask.local) != len(ask.remote)
-        ):
+        if not valid(ask):
             self.out.append((channel, Answer(ask.serial, None)))
             return
         question = Question((channel, ask.serial), ask)
@@ -111,7 +108,7 @@ class Resolver:
         self.stats.watches += 1
         sockets = self.sources.sockets(watch.scope, now)
         alive = False
-        if sockets and watch.transport in PROTOCOLS and len(watch.local) in {4, 16}:
+        if sockets and valid(watch):
             sockets.prepare(now)
             end = End(watch.transport, watch.local, watch.lport, watch.remote, watch.rport)
             found = sockets.lookup(end)
@@ -281,3 +278,10 @@ class Resolver:
         if self.holders:
             return any(self.holders.holds(pid, listener.inode) for pid in pids)
         return not set(pids).isdisjoint(listener.holders)
+
+
+def valid(record: Ask | Watch) -> bool:
+    """Tell whether there can be such a socket at all."""
+    sizes = {len(record.local), len(record.remote)}
+    ports = 0 <= record.lport <= PORT and 0 <= record.rport <= PORT
+    return ports and record.transport in PROTOCOLS and sizes in ({4}, {16})

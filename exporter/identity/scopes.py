@@ -35,6 +35,8 @@ class Namespaces:
         self.members: dict[int, list[int]] = {}
         self.walked = float("-inf")
         self.denied = 0
+        self.strange = 0
+        """Interfaces that lead where nobody lives yet, or nobody whom we may see."""
 
     def walk(self, now: float, *, force: bool = False) -> bool:
         """Look at all processes' namespaces if it is time; true if it was done."""
@@ -73,6 +75,7 @@ class Namespaces:
                     if (nsid := self.route.nsid(pid)) >= 0:
                         scopes[nsid] = scope
                         break
+        self.strange = sum(link.nsid not in scopes for link in links)
         return tuple((link.name, scopes[link.nsid]) for link in links if link.nsid in scopes)
 
     def addresses(self, scope: int) -> Addressing:

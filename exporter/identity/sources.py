@@ -115,6 +115,13 @@ class Sources:
         members = self.namespaces.members if self.namespaces else {}
         self.foreign = {scope: tables for scope, tables in self.foreign.items() if scope in members}
 
+    def failures(self) -> int:
+        """Give how many look-ups have failed since the last time."""
+        count = 0
+        if isinstance(self.own, SockDiag):
+            count, self.own.failures = self.own.failures, 0
+        return count
+
     def close(self) -> None:
         for one in (self.route, self.notices, self.own if isinstance(self.own, SockDiag) else None):
             if one:
