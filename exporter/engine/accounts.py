@@ -143,8 +143,9 @@ class Accounts:
         self.values[self.ledger.slot(m.ATTRIBUTIONS, None, labels)] += 1
 
     def handshake(self, view: View, kind: str, seconds: float) -> None:
-        """Record a handshake's duration."""
-        self.ledger.observe(self.ledger.slot(m.HANDSHAKE_DURATION, view.identity, (kind,)), seconds)
+        """Record a handshake's duration; clocks may step back."""
+        slot = self.ledger.slot(m.HANDSHAKE_DURATION, view.identity, (kind,))
+        self.ledger.observe(slot, max(0.0, seconds))
 
     def retransmitted(self, view: View) -> None:
         """Count a segment that this end sent again."""

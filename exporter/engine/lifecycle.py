@@ -111,7 +111,9 @@ class Lifecycle:
             conn.inspector = inspector
             if conn.transport == "tcp":
                 limit = self._c.inspection.budget.bytes
-                conn.half0.stream, conn.half1.stream = Stream(limit), Stream(limit)
+                for half in (conn.half0, conn.half1):
+                    half.stream = Stream(limit)
+                    half.stream.pos = half.next
 
     def _attach(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> Half:
         """Give a connection's direction its place in a port's table."""

@@ -1,12 +1,13 @@
 """What the engine does with what dissectors say: attributes, versions, certificates, requests and their answers."""
 
 from exporter import metrics as m
+from exporter.dissector import Dissector
 from exporter.engine.context import Context
 from exporter.engine.settlement import Settlement, account
 from exporter.flow import quic
 from exporter.flow.connection import ALL, Connection, Event
 from exporter.flow.exchange import Exchange, Outcome
-from exporter.flow.inspector import Inspector
+from exporter.flow.inspector import Inspector, Said
 from exporter.model import Kind, Message
 
 __all__ = ["Messages"]
@@ -27,25 +28,34 @@ class Messages:
         self._c = context
         self._settlement = settlement
 
-    def take(self, conn: Connection, side: int, now: float, messages: list[Message]) -> None:
+    def take(self, conn: Connection, side: int, now: float, said: list[Said]) -> None:
         """Take what one side said."""
         inspector = conn.inspector
         if inspector is None or inspector.dissector is None:
             return
-        self._settlement.recognise(conn, inspector.dissector.name)
-        for message in messages:
+        for dissector, message in said:
+            self._speaks(conn, inspector, dissector)
             self._one(conn, inspector, (side, now), message)
+        self._speaks(conn, inspector, inspector.dissector)
+
+    def _speaks(self, conn: Connection, inspector: Inspector, dissector: Dissector) -> None:
+        """Note the protocol; requests of the one before get no answers any more."""
+        if dissector.name == conn.protocol:
+            return
+        if conn.protocol and inspector.exchange is not None:
+            self.outcomes(conn, inspector.exchange.close())
+            inspector.exchange = None
+        inspector.first = 0.0
+        self._settlement.recognise(conn, dissector.name)
 
     def _one(self, conn: Connection, inspector: Inspector, at: tuple[int, float], message: Message) -> None:
         side, now = at
-        dissector = inspector.dissector
-        assert dissector is not None  # noqa: S101 - `take` has looked
         if not inspector.first:
             inspector.first = now
         if message.attrs:
             _merge(conn, message)
         if message.version:
-            self.later(conn, (self._c.accounts.version, ALL, (dissector.name, message.version)))
+            self.later(conn, (self._c.accounts.version, ALL, (conn.protocol, message.version)))
         if message.certificate is not None:
             self._certificate(conn, message)
         if message.kind is Kind.NOTICE:
@@ -59,10 +69,9 @@ class Messages:
 
     def outcomes(self, conn: Connection, outcomes: list[Outcome]) -> None:
         """Count requests that have come to their end."""
-        inspector = conn.inspector
-        if not outcomes or inspector is None or inspector.dissector is None:
+        dissector = self._c.inspection.by_name.get(conn.protocol)
+        if dissector is None:
             return
-        dissector = inspector.dissector
         for outcome in outcomes:
             op = outcome.op if outcome.op in dissector.operations else "other"
             known = outcome.response is None or outcome.status in dissector.statuses
@@ -81,7 +90,7 @@ class Messages:
             self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("requests",))] += 1
 
     def _notice(self, conn: Connection, inspector: Inspector, now: float, message: Message) -> None:
-        name = conn.protocol or (inspector.dissector.name if inspector.dissector else "")
+        name = conn.protocol
         if message.op == ESTABLISHED and name in HANDSHAKES:
             self.later(conn, (self._c.accounts.handshake, ALL, (name, now - inspector.first)))
         if name == "quic":

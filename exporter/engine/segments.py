@@ -5,6 +5,7 @@ The packet path calls this for every segment that is not the next one in order o
 """
 
 from exporter import metrics as m
+from exporter.engine.accounts import NO_SIDE
 from exporter.engine.context import Context
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
@@ -28,16 +29,23 @@ class Segments:
         ledger = context.ledger
         self._unlisted = ledger.slot(m.UNLISTED_TRANSITIONS, None, ("tcp",))
         self._estimated = ledger.slot(m.ESTIMATED_SEGMENTS, None)
+        self._evicted = ledger.slot(m.EVICTIONS, None, ("reassembly",))
 
     def segment(self, half: Half, now: float, packet: Packet) -> None:
         """Take a segment that was counted already."""
         conn = half.conn
+        flags = packet.flags
+        if not flags:  # no segment of a real end, or one that could not be read
+            return
         own = half
         if conn.extra is not None:
+            if half.side == NO_SIDE:  # on its way out: followed where it came in
+                half.next = packet.seq + packet.length & MASK
+                half.skip = EVERYTHING
+                return
             own = conn.half0 if half.side == 0 else conn.half1
         if packet.size > half.big:
             self._estimate(half, packet)
-        flags = packet.flags
         if flags & RST:
             self._reset(conn, own, now, packet)
             return
@@ -49,7 +57,7 @@ class Segments:
         if order >= OLD:
             self._old(conn, own, packet, order)
         self._states(conn, own, now, packet)
-        if own.stream is not None:
+        if conn.half0.stream is not None or conn.half1.stream is not None:
             self._payload(conn, own, now, packet)
         _release(conn)
 
@@ -87,7 +95,7 @@ class Segments:
             and distance(packet.ack, fin[1 - side]) >= 0
         ):
             for view in conn.views:
-                if view.side != side:
+                if view.side & 1 != side:
                     self._step(view, "acked")
         if flags & SYN:
             self._opening(conn, half, now, packet)
@@ -101,8 +109,8 @@ class Segments:
             kind = "data"
             if conn.handshake is not None and flags & ACK:
                 self._opened(conn, half, now)
-        for view in conn.views:
-            self._step(view, f"{kind}_out" if view.side in (side, 2) else f"{kind}_in")
+        for view in conn.views:  # of a forwarded connection, side 0's
+            self._step(view, f"{kind}_out" if view.side & 1 == side else f"{kind}_in")
         if fin is not None and all(view.state in tcp.ENDED for view in conn.views):
             self._over(conn, now, "fin")
 
@@ -142,7 +150,7 @@ class Segments:
             self._handshake(conn, 1 - half.side, now - times[1])
 
     def _handshake(self, conn: Connection, side: int, seconds: float) -> None:
-        self._messages.later(conn, (self._c.accounts.handshake, side, ("tcp", max(0.0, seconds))))
+        self._messages.later(conn, (self._c.accounts.handshake, side, ("tcp", seconds)))
 
     def _over(self, conn: Connection, now: float, reason: str) -> None:
         if not conn.reason:
@@ -167,22 +175,31 @@ class Segments:
 
     def _payload(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
         """Put payload in order and hand it to inspection; an acknowledgement may show that a hole never fills."""
-        side, stream = half.side, half.stream
-        if stream is None:
-            return
-        if packet.length:
-            seq = packet.seq + 1 & MASK if packet.flags & SYN else packet.seq
-            self._deliver(conn, half, now, stream.push(seq, packet.payload, packet.length))
-        elif stream.pos < 0:
-            stream.pos = half.next
-        other = conn.half1 if side == 0 else conn.half0
+        stream = half.stream
+        if stream is not None:
+            if packet.length:
+                seq = packet.seq + 1 & MASK if packet.flags & SYN else packet.seq
+                self._deliver(conn, half, now, stream.push(seq, packet.payload, packet.length))
+                if stream.evicted:
+                    self._c.ledger.values[self._evicted] += stream.evicted
+                    stream.evicted = 0
+            elif stream.pos < 0:
+                stream.pos = half.next
+        other = conn.half1 if half.side == 0 else conn.half0
         if other.stream is not None and other.stream.held and packet.flags & ACK:
             self._deliver(conn, other, now, other.stream.acknowledged(packet.ack))
-        fin = conn.fin
-        if fin is not None and fin[side] >= 0 and distance(fin[side], stream.pos) <= 1:
-            half.stream = None
-            if conn.inspector is not None:
-                self._messages.take(conn, side, now, conn.inspector.close(side))
+        if conn.fin is not None:
+            self._close(conn, half, now)
+            self._close(conn, other, now)
+
+    def _close(self, conn: Connection, half: Half, now: float) -> None:
+        """Tell the inspection that a side has said all that came before its FIN."""
+        side, stream, fin = half.side, half.stream, conn.fin
+        if stream is None or fin is None or fin[side] < 0 or distance(fin[side], stream.pos) > 1:
+            return
+        half.stream = None
+        if conn.inspector is not None:
+            self._messages.take(conn, side, now, conn.inspector.close(side))
 
     def _deliver(self, conn: Connection, half: Half, now: float, pieces: list[bytes | int]) -> None:
         """Feed what is in order, and ask after each piece how much of what follows is wanted."""
@@ -191,7 +208,10 @@ class Segments:
             return
         for piece in pieces:
             if isinstance(piece, int):
-                inspector.lost(side)
+                unwanted = min(stream.skip, piece)
+                stream.skip -= unwanted
+                if piece > unwanted:
+                    inspector.lost(side)
                 continue
             if stream.skip:
                 passed = min(stream.skip, len(piece))
@@ -206,6 +226,8 @@ class Segments:
                 self._also_skip(conn, 1 - side)
         if not inspector.active:
             conn.half0.stream = conn.half1.stream = None
+            if inspector.dissector is None:  # nobody claimed it
+                conn.inspector = None
 
     def _also_skip(self, conn: Connection, side: int) -> None:
         """One side's bytes may decide that the other's are of no interest either."""
@@ -229,14 +251,22 @@ def _want_all(conn: Connection) -> None:
 def _release(conn: Connection) -> None:
     """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
     first, second = conn.half0, conn.half1
-    steady = (
-        conn.fin is None and not conn.reason and all(view.state == tcp.ESTABLISHED for view in conn.views)
-    )
-    if not steady or (first.stream and first.stream.held) or (second.stream and second.stream.held):
+    steady = conn.fin is None and not conn.reason
+    for view in conn.views:
+        steady = steady and view.state == tcp.ESTABLISHED
+    if steady and _even(first) and _even(second):
+        first.skip, second.skip = _wanted(conn, first), _wanted(conn, second)
+    else:
         first.skip = second.skip = NEVER
-        return
+
+
+def _even(half: Half) -> bool:
+    """Tell whether what was read is all that was sent: no hole, nothing that waits behind one."""
+    stream = half.stream
+    return stream is None or (not stream.held and stream.pos == half.next)
+
+
+def _wanted(conn: Connection, half: Half) -> int:
     if conn.fresh:
-        first.skip = second.skip = 0
-        return
-    first.skip = first.stream.skip if first.stream is not None else EVERYTHING
-    second.skip = second.stream.skip if second.stream is not None else EVERYTHING
+        return 0
+    return half.stream.skip if half.stream is not None else EVERYTHING

@@ -8,16 +8,21 @@ and buffers are bounded; a connection that nobody claims within the budget stays
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from exporter.dissector import NO, YES, Dissector, Ends, Parser
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.flow.exchange import Exchange
 from exporter.model import Message
 
-__all__ = ["Budget", "Inspection", "Inspector"]
+__all__ = ["Budget", "Inspection", "Inspector", "Said"]
 
 PROBE_BYTES = 4096
 T = TypeVar("T")
 MAX_SKIP = 1 << 58
 BOTH = 3
+MAX_SWITCHES = 8
+"""Changes of protocol on one connection; more are no conversation."""
+
+Said = tuple[Dissector, Message]
+"""A message, and who read it: one segment may end one protocol and begin the next."""
 
 
 class Budget:
@@ -66,6 +71,7 @@ class Inspector:
         "_seen",
         "_shared",
         "_silent",
+        "_switches",
         "_transport",
         "active",
         "dissector",
@@ -84,6 +90,7 @@ class Inspector:
         self._parser: Parser | None = None
         self._seen = 0
         self._silent = 0
+        self._switches = 0
         self.active = bool(self._candidates)
         self.dissector: Dissector | None = None
         self.exchange: Exchange | None = None
@@ -92,12 +99,12 @@ class Inspector:
         self.switched = False
         """Another protocol has taken over since this was last looked at: all that follows is wanted again."""
 
-    def feed(self, side: int, data: bytes) -> list[Message]:
+    def feed(self, side: int, data: bytes) -> list[Said]:
         """Read the next bytes of a side (or a datagram): what was said."""
         if not self.active or not data:
             return []
         if self._parser is not None:
-            return self._parse(self._parser, side, data)
+            return self._parse(side, data)
         self._seen += 1
         return self._probe(side, data)
 
@@ -107,7 +114,7 @@ class Inspector:
             return MAX_SKIP
         if self._parser is None:
             return 0
-        skip = self._parser.skip(side)
+        skip = self._guarded(lambda parser: parser.skip(side), default=MAX_SKIP)
         if skip >= 0:
             return skip
         self._silent |= 1 << side
@@ -120,9 +127,12 @@ class Inspector:
         if not self._guarded(lambda parser: parser.gap(side), default=False):
             self._give_up()
 
-    def close(self, side: int) -> list[Message]:
+    def close(self, side: int) -> list[Said]:
         """Say that a side sends no more."""
-        return self._guarded(lambda parser: list(parser.close(side)), default=[])
+        dissector = self.dissector
+        none: list[Message] = []
+        said = self._guarded(lambda parser: list(parser.close(side)), default=none)
+        return [(dissector, message) for message in said] if dissector else []
 
     def _guarded(self, method: Callable[[Parser], T], *, default: T) -> T:
         """Call the parser; whatever it raises ends the inspection and is counted."""
@@ -134,11 +144,14 @@ class Inspector:
             self._fault()
         return default
 
-    def _parse(self, parser: Parser, side: int, data: bytes) -> list[Message]:
-        out: list[Message] = []
+    def _parse(self, side: int, data: bytes) -> list[Said]:
+        out: list[Said] = []
+        parser, dissector = self._parser, self.dissector
+        if parser is None or dissector is None:
+            return out
         try:
             for message in parser.feed(side, data):
-                out.append(message)
+                out.append((dissector, message))
                 if message.switch is not None:
                     out += self._switch(parser, message.switch)
                     break
@@ -146,17 +159,25 @@ class Inspector:
             self._fault()
         return out
 
-    def _probe(self, side: int, data: bytes) -> list[Message]:
+    def _ask(self, dissector: Dissector, side: int, seen: bytes) -> int:
+        """Ask a dissector whether these bytes are its own; one that fails is not asked again."""
+        try:
+            return dissector.probe(side, seen, self._ends)
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._shared.fault(dissector.name)
+        return NO
+
+    def _probe(self, side: int, data: bytes) -> list[Said]:
         datagrams = self._transport == "udp"
         seen = data if datagrams else b"".join(d for s, d in self._buffers if s == side) + data
         if not datagrams:
             self._buffers.append((side, data))
         left = []
         for dissector in self._candidates:
-            answer = dissector.probe(side, seen[:PROBE_BYTES], self._ends)
+            answer = self._ask(dissector, side, seen[:PROBE_BYTES])
             if answer == YES:
                 return self._claim(dissector, side, data)
-            if answer != NO:
+            if answer == MORE:
                 left.append(dissector)
         if len(left) != len(self._candidates):
             self._candidates = tuple(left)
@@ -165,31 +186,39 @@ class Inspector:
             self._give_up()
         return []
 
-    def _claim(self, dissector: Dissector, side: int, data: bytes) -> list[Message]:
-        self.dissector = dissector
-        self._candidates = ()
+    def _claim(self, dissector: Dissector, side: int, data: bytes) -> list[Said]:
         earlier, self._buffers = self._buffers or [(side, data)], []
-        self._parser = parser = dissector.parser(self._ends)
-        out: list[Message] = []
+        self._begin(dissector)
+        out: list[Said] = []
         for its_side, piece in earlier:
-            if self._parser is parser and self.active:
-                out += self._parse(parser, its_side, piece)
+            out += self.feed(its_side, piece)
         return out
 
-    def _switch(self, parser: Parser, name: str) -> list[Message]:
+    def _begin(self, dissector: Dissector) -> None:
+        self.dissector = dissector
+        self._candidates = ()
+        try:
+            self._parser = dissector.parser(self._ends)
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._fault()
+
+    def _switch(self, parser: Parser, name: str) -> list[Said]:
         """Hand over to another protocol, or to whoever recognises what comes next."""
         following = self._shared.by_name.get(name) if name else None
         left = [(side, parser.rest(side)) for side in (0, 1)]
+        self._switches += 1
+        if self._switches > MAX_SWITCHES:
+            self._give_up()
+            return []
         self._parser = None
         self._seen = 0
         self._silent = 0
         self.switched = True
         if following is not None:
-            self.dissector = following
-            self._parser = following.parser(self._ends)
+            self._begin(following)
         else:
             self._candidates = self._shared.candidates(self._transport, self._ends)
-        out: list[Message] = []
+        out: list[Said] = []
         for side, data in left:
             out += self.feed(side, data)
         return out

@@ -18,7 +18,7 @@ MAX_HELD = 64
 class Stream:
     """Put a direction in order. `skip` next bytes are not wanted and never kept; `limit` bounds what waits."""
 
-    __slots__ = ("held", "limit", "pos", "size", "skip")
+    __slots__ = ("evicted", "held", "limit", "pos", "size", "skip")
 
     def __init__(self, limit: int) -> None:
         """Start at whatever comes first."""
@@ -27,6 +27,8 @@ class Stream:
         self.held: dict[int, tuple[bytes, int]] | None = None
         self.size = 0
         self.limit = limit
+        self.evicted = 0
+        """How often a hole was given up because too much waited behind it."""
 
     def resume(self, pos: int, skip: int) -> None:
         """Take over from the packet path, which read past bytes that were to be skipped, in order."""
@@ -38,10 +40,10 @@ class Stream:
         if self.pos < 0:
             self.pos = seq
         ahead = distance(seq, self.pos)
-        if ahead > 0 and ahead + length <= self.skip:  # all of it, hole included, is unwanted
-            self.skip -= ahead + length
-            self.pos = (seq + length) & MASK
-            return []
+        if 0 < ahead <= self.skip:  # the hole is unwanted
+            self.skip -= ahead
+            self.pos = seq
+            ahead = 0
         if ahead > 0:
             return self._hold(seq, data, length)
         out: list[bytes | int] = []
@@ -51,19 +53,22 @@ class Stream:
         return out
 
     def acknowledged(self, ack: int) -> list[bytes | int]:
-        """Give up the hole if the receiver has what we have not."""
-        if self.held and distance(ack, self.pos) > 0:
-            return self.give_up()
-        return []
+        """Give up the holes of which the receiver has all that we have not."""
+        out: list[bytes | int] = []
+        while self.held and distance(ack, self._first()) >= 0:
+            out += self.give_up()
+        return out
+
+    def _first(self) -> int:
+        """Give where what waits begins."""
+        pos = self.pos
+        return min(self.held or (), key=lambda seq: distance(seq, pos))
 
     def give_up(self) -> list[bytes | int]:
         """Declare the first hole lost, and give what stands behind it."""
         out: list[bytes | int] = []
-        held = self.held
-        if held:
-            pos = self.pos
-            first = min(held, key=lambda seq: distance(seq, pos))
-            lost = distance(first, pos)
+        if self.held:
+            lost = distance(self._first(), self.pos)
             if lost > 0:
                 self._lose(out, lost)
             self._drain(out)
@@ -100,18 +105,20 @@ class Stream:
             self.size += len(data) - (len(old[0]) if old else 0)
             self.held[seq] = (data, length)
         if self.size > self.limit or len(self.held) > MAX_HELD:
+            self.evicted += 1
             return self.give_up()
         return []
 
     def _drain(self, out: list[bytes | int]) -> None:
-        held = self.held
-        while held:
-            pos = self.pos
-            first = min(held, key=lambda seq: distance(seq, pos))
-            ahead = distance(first, pos)
-            if ahead > 0:
+        while self.held:
+            first = self._first()
+            ahead = distance(first, self.pos)
+            if ahead > self.skip:
                 return
-            data, length = held.pop(first)
+            if ahead > 0:
+                self._lose(out, ahead)
+                ahead = 0
+            data, length = self.held.pop(first)
             self.size -= len(data)
             self._take(out, -ahead, data, length)
         self.held = None

@@ -11,6 +11,9 @@ WINDOW = (
     1 << 30
 )  # the largest receive window (RFC 7323 section 2.3): scaling is not followed, so bounds are wide
 
+BEHIND = 1 << 20
+"""A reset answers with the number that its receiver acknowledged last, which may lie this far behind what was sent."""
+
 IN_ORDER, GAP, OLD, PARTLY_OLD, KEEPALIVE = range(5)
 
 
@@ -21,12 +24,15 @@ def distance(later: int, earlier: int) -> int:
 
 
 def in_window(half: Half, seq: int) -> bool:
-    """Tell whether a reset with this number can be genuine (RFC 5961): not behind what its sender has sent."""
-    return half.next < 0 or -1 <= distance(seq, half.next) <= WINDOW
+    """Tell whether a reset with this number can be genuine (RFC 5961): near what its sender has sent."""
+    return half.next < 0 or -BEHIND <= distance(seq, half.next) <= WINDOW
 
 
 def classify(half: Half, packet: Packet) -> int:
-    """Compare a segment with what its direction has sent so far; moves `half.next` past it, unless it is old."""
+    """Compare a segment with what its direction has sent so far; moves `half.next` past it, unless it is old.
+
+    A number out of every window is a tuple used again of which we missed the beginning: the order starts anew with it.
+    """
     size = packet.length + (packet.flags & SYN != 0) + (packet.flags & FIN != 0)
     end = (packet.seq + size) & MASK
     if half.next < 0:
@@ -36,9 +42,11 @@ def classify(half: Half, packet: Packet) -> int:
     if ahead == 0:
         half.next = end
         return IN_ORDER
+    if not -WINDOW <= ahead <= WINDOW:
+        half.holes = None
+        half.next = end
+        return IN_ORDER
     if ahead > 0:
-        if ahead > WINDOW:  # a number from nowhere: a tuple reused in mid-stream, or forged
-            return OLD
         _open_hole(half, half.next, packet.seq)
         half.next = end
         return GAP

@@ -109,9 +109,9 @@ class Table:
     def bury(self, conn: Connection, tombstone: Tombstone) -> list[Tombstone]:
         """Set a tombstone; give those that had to make room."""
         key = (conn.scope, conn.transport, conn.name)
-        self.tombstones.pop(key, None)
+        before = self.tombstones.pop(key, None)
+        out = [before] if before is not None else []
         self.tombstones[key] = tombstone
-        out = []
         while len(self.tombstones) > MAX_TOMBSTONES:
             out.append(self.tombstones.pop(next(iter(self.tombstones))))
         return out

@@ -86,6 +86,7 @@ _IDLE = {
     (ESTABLISHED, "synack_out"),
     (FIN_WAIT_1, "fin_out"),
     (FIN_WAIT_2, "fin_out"),
+    (FIN_WAIT_2, "acked"),
     (CLOSE_WAIT, "fin_in"),
     (CLOSING, "fin_in"),
     (CLOSING, "fin_out"),
