@@ -33,7 +33,7 @@ METHODS = frozenset(_METHODS.split())
 _STATUSES = {code: f"{code // 100}xx" if code < 600 else "other" for code in range(100, 1000)}
 _UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
 
-_METHOD = rb"[A-Za-z][A-Za-z0-9_.+-]{0,31}"
+_METHOD = rb"[A-Za-z][!#$%&'*+.^_`|~0-9A-Za-z-]{0,31}"
 _KNOWN = b"(?:%s)" % "|".join(sorted(METHODS, reverse=True)).encode(
     "ascii"
 )  # longer ones before their beginnings
@@ -41,12 +41,15 @@ _TARGET = rb"[^\x00-\x08\x0a-\x1f]"
 # All linear: what repeats is followed by what it cannot contain, or by a literal.
 _REQUEST = re.compile(rb"(%s) (%s{1,16000})[ \t](?i:HTTP)/(1\.[0-9])[ \t]*\r?\n" % (_METHOD, _TARGET))
 _RESPONSE = re.compile(rb"(?i:HTTP)/(1\.[0-9]) +([1-9][0-9][0-9])[ \t\r\n]")
-_LENIENT = re.compile(rb"(%s)(%s{0,16000})(?i:HTTP)/(1\.[0-9]?)[ \t]*\r?\n" % (_KNOWN, _TARGET))
+_LENIENT = re.compile(
+    rb"(%s)(?=[ /]|(?i:HTTP))(%s{0,16000})(?i:HTTP)/(1\.[0-9]?)[ \t]*\r?\n" % (_KNOWN, _TARGET)
+)
 _BROKEN = re.compile(
     rb"(?!(?i:HTTP)/)(%s)?(?(1)\b[^\n]{0,16000}|[^\n]{0,16000}(?i:HTTP)/1\.[^\n]{0,16})\n" % _KNOWN
 )
 """What servers answer with 400: a known method and no more, or nothing known but the version."""
-_OPENING = re.compile(rb"%s(?:[ /]%s*\r?)?" % (_METHOD, _TARGET))
+_OPENING = re.compile(rb"%s(?:[ /]%s*)?\r?" % (_METHOD, _TARGET))
+_TEXT = re.compile(rb"%s*\r?" % _TARGET)
 _KNOWN_LONG = re.compile(rb"(?:GET|POST|PUT|HEAD) (?:/|https?://)")
 
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
@@ -179,7 +182,7 @@ class _Http(Parser):
 
     def _request(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
         method = start[1].decode("ascii")
-        op = method.upper()
+        op = method.upper() if method.upper() in METHODS else "other"
         attrs = request_attributes(method, start[2].strip(), names)
         version = start[3].decode("ascii")
         found.append(
@@ -245,7 +248,7 @@ def _starts(data: bytes, at: int) -> bool:
     """Tell whether what is here of a head can be the beginning of one."""
     if data.find(b"\n", at) >= 0:
         return bool(_RESPONSE.match(data, at) or _REQUEST.match(data, at) or _BROKEN.match(data, at))
-    return _ANSWER.startswith(data[at : at + 7].upper()) or bool(_OPENING.fullmatch(data, at))
+    return bool(_TEXT.fullmatch(data, at, at + 256))
 
 
 def _bounded(size: int) -> int:

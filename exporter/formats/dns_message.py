@@ -97,7 +97,7 @@ class DnsMessage:
         if self.flags & 0xFA0F != 0x8000 or self.rcode or len(self.questions) != 1 or not self.whole:
             return False
         kind = self.questions[0].kind
-        if kind not in _TRANSFERS or kind in self.kinds or self.kinds - {CNAME, DNAME, 46}:
+        if kind in _TRANSFERS or kind in self.kinds or self.kinds - {CNAME, DNAME, 46}:
             return False
         return SOA in self.authority or NS not in self.authority
 

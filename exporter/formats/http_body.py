@@ -88,13 +88,13 @@ class Body:
         return end + 1
 
     def read_end(self, data: bytes, at: int) -> int:
-        end = _line(data, at)
-        if end < 0:
+        line = data[at : at + 2]
+        if line == b"\r":
             return -1
-        if data[at:end] not in (b"", b"\r"):
+        if line[:1] != b"\n" and line != b"\r\n":
             raise ParseError("chunk")
         self._state = SIZE
-        return end + 1
+        return at + 1 + (line == b"\r\n")
 
     def read_trailer(self, data: bytes, at: int) -> int:
         end = _line(data, at)
