@@ -24,7 +24,7 @@ from exporter.engine.segments import Segments
 from exporter.engine.settlement import Settlement
 from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
-from exporter.flow.connection import EVERYTHING, Connection, Half
+from exporter.flow.connection import EVERYTHING, ONE, Connection, Half
 from exporter.flow.inspector import Budget, Inspection
 from exporter.flow.table import Table
 from exporter.flow.timeouts import Clock
@@ -69,7 +69,8 @@ class Engine:
     # -- frames ----------------------------------------------------------------------------------------------------
 
     def attach(self, interface: Interface) -> fastpath.Frame:
-        """Give the function that takes each frame (time, bytes) of a live interface."""
+        """Give the function that takes each frame (time, bytes) of a live interface, for the one given before."""
+        self.detach(interface.name)
         port = self._port(interface, tunnels=self.context.config.decode.tunnels == "always")
         link, mac = interface.link, interface.mac
         seen_as = ETHERNET if link in RAW else link
@@ -86,11 +87,19 @@ class Engine:
     def detach(self, name: str) -> None:
         """Forget an interface's look-up tables; its connections stay."""
         port = self._ports.pop(name, None)
-        if port is not None:
-            for conn in self.context.table:
-                for half in conn.halves():
-                    if half.table is not None and half.table is port.tables.get(conn.transport):
-                        half.table = None
+        if port is None:
+            return
+        self._orphan(port, float("inf"))
+        for table in port.tables.values():
+            for half in table.values():
+                half.table = None
+            for conn in {half.conn for half in table.values() if half.conn.extra}:
+                if conn.settled:
+                    self.settlement.flush(conn)
+                conn.extra = [
+                    half for half in conn.extra or () if half.table is not None or half.packets
+                ] or None
+            table.clear()
 
     def frame(self, frame: Frame) -> None:
         """Take a frame of a file."""
@@ -128,12 +137,12 @@ class Engine:
         key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
         half = self.lifecycle.direction(port, key, now, packet)
         if half is not None:
-            half.packets += 1
+            half.count += ONE
             half.last = now
             if packet.transport == "arp":
                 port.ignore("arp", 1, packet.size + port.header)
             else:
-                half.bytes += packet.size
+                half.count += packet.size
             self._follow(half, now, packet)
         if packet.inner is not None:
             self._packet(port, now, packet.inner)
@@ -170,6 +179,8 @@ class Engine:
         if conn.inspector is None or not conn.inspector.active:
             for half in conn.halves():
                 half.skip = EVERYTHING
+            if conn.inspector is not None and conn.inspector.dissector is None:  # nobody claimed it
+                conn.inspector = None
 
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
@@ -205,9 +216,13 @@ class Engine:
     def _orphans(self, now: float) -> None:
         """Count the fragments whose first one never came."""
         for port in self._ports.values():
-            packets, size = port.decoder.expire(now)
-            if packets:
-                port.ignore("fragment", packets, size)
+            self._orphan(port, now)
+
+    @staticmethod
+    def _orphan(port: Port, now: float) -> None:
+        packets, size = port.decoder.expire(now)
+        if packets:
+            port.ignore("fragment", packets, size - packets * port.invented)
 
     # -- identity --------------------------------------------------------------------------------------------------
 

@@ -10,22 +10,24 @@ from collections.abc import Callable
 from struct import Struct, error
 
 from exporter.engine.port import Port
-from exporter.flow.connection import Half
+from exporter.flow.connection import EVERYTHING, ONE, Half
 from exporter.model import FIN, RST, SYN, Packet
 
 __all__ = ["Frame", "ethernet", "raw"]
 
 Frame = Callable[[float, bytes], None]
 
-# type, version and header length, total length, fragment, protocol, addresses and ports, sequence, offset, flags
-HEAD4 = Struct(">12xHBxH2xHxB2x12sI4xBB").unpack_from
-# type, payload length, next header, addresses and ports, sequence, offset, flags
-HEAD6 = Struct(">12xH4xHBx36sI4xBB").unpack_from
+# Type, version and header length, TOS | total length | fragment, TTL, protocol | addresses and ports | sequence |
+# offset and flags: few fields, each tested for several things at once.
+HEAD4 = Struct(">12xIH2xI2x12sI4xH").unpack_from
+# type | payload length | next header | addresses and ports | sequence | offset and flags
+HEAD6 = Struct(">12xH4xHBx36sI4xH").unpack_from
 
-IPV4, IPV6 = 0x0800, 0x86DD
+IPV4, IPV6 = 0x080045, 0x86DD
+"""IPv4 without options, TOS cut off; IPv6."""
+WHOLE = 0x3FFF00FF
+"""The bits of a fragment (more, offset) and of the protocol."""
 TCP, UDP = 6, 17
-PLAIN = 0x45  # version 4, no options
-FRAGMENT = 0x3FFF  # more fragments, or not the first
 MASK = 0xFFFFFFFF
 ETHERNET = 14
 SMALLEST = 46  # an Ethernet frame's smallest payload: what is shorter may be padded
@@ -43,13 +45,14 @@ def ethernet(  # noqa: C901, PLR0915 - one function: each call more would cost a
     tcp, udp = port.tcp.get, port.udp.get
     plain = _segment(port, segment)
 
-    def frame(now: float, data: bytes) -> None:  # noqa: C901, PLR0912
+    def frame(now: float, data: bytes) -> None:  # noqa: C901, PLR0912, PLR0915
         try:
-            kind, version, size, fragment, protocol, key, seq, offset, flags = HEAD4(data)
-            if kind == IPV4 and version == PLAIN and not fragment & FRAGMENT:
+            head, size, kind, key, seq, flags = HEAD4(data)
+            if head >> 8 == IPV4:
+                kind &= WHOLE
                 start = 34
-            elif kind == IPV6:
-                _, size, protocol, key, seq, offset, flags = HEAD6(data)
+            elif head >> 16 == IPV6:
+                _, size, kind, key, seq, flags = HEAD6(data)
                 size += 40
                 start = 54
             else:
@@ -59,33 +62,32 @@ def ethernet(  # noqa: C901, PLR0915 - one function: each call more would cost a
             slow(now, data)
             return
         half: Half | None
-        if protocol == TCP:
+        if kind == TCP:
             half = tcp(key)
             if half is not None:
-                length = size + 14 - start - (offset >> 2 & 60)
-                if (
-                    flags & ODD == 0
-                    and seq == half.next
-                    and 0 <= length <= half.skip
-                    and (size <= LARGE or size <= half.big)
-                ):
-                    half.packets += 1
-                    half.bytes += size
-                    half.last = now
-                    if length:
+                length = size + 14 - start - (flags >> 10 & 60)
+                if seq == half.next and not flags & ODD and (size <= LARGE or size <= half.big):
+                    if not length:
+                        half.count += size + 0x10000000000
+                        half.last = now
+                        if size < SMALLEST:
+                            _pad(port, data, size)
+                        return
+                    skip = half.skip
+                    if 0 < length <= skip:
+                        half.count += size + 0x10000000000
+                        half.last = now
                         half.next = seq + length & MASK
-                        half.skip -= length
-                    if size < SMALLEST:
-                        _pad(port, data, size)
+                        if skip != EVERYTHING:
+                            half.skip = skip - length
+                        return
+                if not flags & SYN and length >= 0:
+                    plain(half, now, data, (start, size, length, seq, flags & 0xFF))
                     return
-                if flags & SYN == 0 and length >= 0:
-                    plain(half, now, data, (start, size, length, seq, flags))
-                    return
-        elif protocol == UDP:
+        elif kind == UDP:
             half = udp(key)
             if half is not None and half.skip > 0 and size > 40:  # noqa: PLR2004 - IPv6's header: no jumbogram
-                half.packets += 1
-                half.bytes += size
+                half.count += size + 0x10000000000
                 half.last = now
                 if size < SMALLEST:
                     _pad(port, data, size)
@@ -112,8 +114,7 @@ def _segment(
 
     def plain(half: Half, now: float, data: bytes, head: tuple[int, int, int, int, int]) -> None:
         start, size, length, packet.seq, packet.flags = head
-        half.packets += 1
-        half.bytes += size
+        half.count += size + ONE
         half.last = now
         packet.size = size
         packet.length = length

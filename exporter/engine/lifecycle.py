@@ -11,14 +11,17 @@ from exporter.flow import tcp
 from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
+from exporter.flow.sequence import distance
 from exporter.flow.table import Tombstone, mirror
-from exporter.model import ACK, SYN, Packet
+from exporter.model import ACK, RST, SYN, Packet
 
 __all__ = ["Lifecycle"]
 
 INSPECTED = frozenset({"tcp", "udp"})
 STATES = {"tcp": tcp.UNKNOWN, "sctp": "unknown", "udp": "active", "icmp": "active", "icmpv6": "active"}
-BURIED = frozenset({"fin", "reset"})
+BURIED = frozenset({"fin", "reset", "timeout"})
+REPEATED = 1 << 16
+"""A SYN no more than this behind what was sent repeats an old one; a new connection's number is elsewhere."""
 
 
 class Lifecycle:
@@ -42,12 +45,14 @@ class Lifecycle:
 
     def direction(self, port: Port, key: bytes, now: float, packet: Packet) -> Half | None:
         """Find or open the direction of a packet; None: it came too late for its connection, and is counted."""
-        table = port.table(packet.transport)
+        table = _table(port, packet)
         half = table.get(key)
         opens = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN
         if half is not None and not opens:
             return half
         scope, transport = port.interface.scope, packet.transport
+        if packet.tunnel:
+            transport = f"{packet.tunnel}/{transport}"
         conn = half.conn if half is not None else self._c.table.find(scope, transport, key)
         if conn is not None and opens and self._reborn(conn, key, packet):
             conn.reason = conn.reason or "replaced"
@@ -58,21 +63,45 @@ class Lifecycle:
         if conn is None:
             tombstone = self._c.table.tombstone(scope, transport, key)
             if tombstone is not None:
-                if not opens:
+                if not opens and not (tombstone.open and packet.length):
                     self._late(port, key, tombstone, packet)
                     return None
                 self._lift(self._c.table.tombstones.pop((scope, transport, min(key, mirror(key)))))
             conn = self._open(port, key, now, packet)
         elif conn.silent:
-            conn.silent = False
-            self._prepare(conn)
+            self._wake(conn, port, key, packet)
         return self._attach(conn, port, key, packet)
 
     def listed(self, conn: Connection) -> None:
         """Enter a connection that the kernel lists and that has sent nothing yet."""
-        self._make_room(conn.created)
         self._c.table.add(conn)
         self._settlement.waiting[conn] = None
+
+    def _wake(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> None:
+        """Take the first packet of a connection that was only listed: its other end may be ours too."""
+        conn.silent = False
+        self._prepare(conn)
+        side = 0 if key == conn.forward else 1
+        sender, receiver = self._c.places.ends(port.interface, packet.src, packet.dst, leaving=packet.leaving)
+        for at, scope in ((side, sender), (1 - side, receiver)):
+            if scope is not None and not conn.local >> at & 1:
+                view = View(at, scope)
+                view.state = conn.views[0].state
+                conn.local |= 1 << at
+                conn.views = (*conn.views, view)
+                if conn.settled:
+                    self._settlement.enter(conn, view)
+        for view in conn.views:
+            if view.owner is None and not view.serial:
+                self._c.owners.ask(conn, view)
+        if packet.transport != "tcp" or not packet.flags & SYN:
+            return
+        conn.initiator = 1 - side if packet.flags & ACK else side  # it was listed before its SYN was read
+        conn.opened = True
+        for view in conn.views:
+            view.state = tcp.UNKNOWN
+            if conn.settled:
+                self._c.accounts.opened(view, conn)
 
     def _open(self, port: Port, key: bytes, now: float, packet: Packet) -> Connection:
         self._make_room(now)
@@ -82,6 +111,8 @@ class Lifecycle:
         known = packet.transport != "tcp" or bool(packet.flags & SYN)
         conn.initiator = 0 if known else -1
         conn.opened = now >= self.counts_from or (known and (packet.transport == "tcp" or not self.resumed))
+        if packet.transport == "tcp" and packet.flags & RST:
+            conn.opened = False  # it answers to what is no connection here
         conn.tunnel = packet.tunnel
         sender, receiver = self._c.places.ends(port.interface, packet.src, packet.dst, leaving=packet.leaving)
         first, second = (receiver, sender) if turned else (sender, receiver)
@@ -127,8 +158,11 @@ class Lifecycle:
             half = Leaving(conn, conn.created, port.header) if leaving else Half(conn, side, conn.created)
             if conn.transport != "tcp":
                 half.skip = EVERYTHING if conn.inspector is None and not conn.fresh else 0
+            half.big = (conn.half1 if side else conn.half0).big
             conn.extra = [*(conn.extra or ()), half]
-        half.table = table = port.table(packet.transport)
+        elif half.packets and conn.settled:
+            self._settlement.flush(conn)  # what another interface carried is that interface's
+        half.table = table = _table(port, packet)
         half.key = key
         table[key] = half
         if leaving:
@@ -136,15 +170,20 @@ class Lifecycle:
         elif packet.transport != "arp" and not packet.tunnel:
             half.meters = _meters(port, conn.local, side)
         if self._c.config.capture.count_as == "wire" and packet.transport == "tcp" and not leaving:
-            half.big = port.interface.mtu
+            half.big = min(half.big, port.interface.mtu)
         return half
 
     def _reborn(self, conn: Connection, key: bytes, packet: Packet) -> bool:
         """Tell whether a SYN begins a new connection on this tuple, or repeats the one that began this one."""
         if conn.reason or conn.fin is not None:
             return True
-        half = conn.half0 if key == conn.forward else conn.half1
-        return half.next >= 0 and (packet.seq + 1 + packet.length) & 0xFFFFFFFF != half.next
+        half, other = (conn.half0, conn.half1) if key == conn.forward else (conn.half1, conn.half0)
+        if (
+            half.next < 0
+        ):  # nothing of this side was seen: only a conversation found in the middle is replaced
+            return other.next >= 0 and conn.initiator < 0
+        sent = half.bytes + half.past[1]
+        return not 0 <= distance(half.next, packet.seq + 1) <= min(sent, REPEATED)
 
     def _make_room(self, now: float) -> None:
         table = self._c.table
@@ -161,6 +200,11 @@ class Lifecycle:
     def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet) -> None:
         """Count what comes after the end for those whose connection it was."""
         side = 0 if key == tombstone.forward else 1
+        if packet.tunnel:  # the outer packet's bytes are counted already
+            return
+        if packet.leaving and tombstone.views[0].side == NO_SIDE:
+            port.ignore("forwarded", 1, packet.size + port.header)
+            return
         counted = (1, packet.size)
         values = self._c.ledger.values
         local = 0
@@ -204,9 +248,8 @@ class Lifecycle:
         inspector = conn.inspector
         if inspector is not None and inspector.exchange is not None:
             self._messages.outcomes(conn, inspector.exchange.close())
-        if conn.transport == "tcp" and conn.reason in ("timeout", "replaced") and not conn.failure:
-            opening = all(view.state in tcp.OPENING for view in conn.views)
-            conn.failure = "timeout" if opening else ""
+        if conn.transport == "tcp":
+            self._failed(conn)
         settlement, accounts = self._settlement, self._c.accounts
         settlement.settle(conn)
         settlement.flush(conn)
@@ -215,6 +258,7 @@ class Lifecycle:
             self._c.owners.forget(view)
         if self._c.sink is not None:
             self._c.sink.ended(conn, now)
+        self._c.owners.release(conn)
         self._c.table.remove(conn)
         self._bury(conn, now)
         conn.inspector = None
@@ -222,6 +266,15 @@ class Lifecycle:
         conn.views = ()
         for half in conn.halves():
             del half.conn  # the cycle, so that memory is given back at once and not by the collector
+
+    @staticmethod
+    def _failed(conn: Connection) -> None:
+        """See whether it never became a connection: an ICMP error that it got over is none (RFC 1122 4.2.3.9)."""
+        opening = all(view.state in tcp.OPENING for view in conn.views)
+        if conn.failure == "unreachable" and not opening:
+            conn.failure = ""
+        elif opening and not conn.failure and conn.reason in ("timeout", "replaced"):
+            conn.failure = "timeout"
 
     def _bury(self, conn: Connection, now: float) -> None:
         """Leave a tombstone for what may come late; in the gauges only an end in `time_wait` is still there."""
@@ -235,8 +288,17 @@ class Lifecycle:
             elif view.shown != tcp.TIME_WAIT:
                 self._c.accounts.show(view, conn)
         until = now + self._c.config.flow.timeouts.tombstone
-        for old in self._c.table.bury(conn, Tombstone(conn.forward, until, conn.views)):
+        tombstone = Tombstone(conn.forward, until, conn.views, still_open=conn.reason == "timeout")
+        evicted = self._c.table.bury(conn, tombstone)
+        if evicted:
+            self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("tombstones",))] += len(evicted)
+        for old in evicted:
             self._lift(old)
+
+
+def _table(port: Port, packet: Packet) -> dict[bytes, Half]:
+    """Give the directions of a packet's kind: the same ends inside of a tunnel are another connection."""
+    return port.table(f"{packet.tunnel}/{packet.transport}" if packet.tunnel else packet.transport)
 
 
 def _meters(port: Port, local: int, side: int) -> tuple[tuple[int, int], ...]:

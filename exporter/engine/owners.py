@@ -21,6 +21,7 @@ class Owners:
         self._serial = first
         self._asked: dict[int, tuple[Connection, View]] = {}
         self._watched: dict[int, Connection] = {}
+        self._watching: dict[Connection, int] = {}
         self._known: dict[tuple[int, float], tuple[Owner, IdentityKey]] = {}
 
     def one(self, owner: Owner) -> tuple[Owner, IdentityKey]:
@@ -45,12 +46,21 @@ class Owners:
         self._send(Ask(view.serial, view.scope, conn.transport, *_ends(conn, view), conn.created))
 
     def watch(self, conn: Connection, view: View) -> bool:
-        """Ask whether the kernel still lists a view's socket; False where nobody can tell."""
-        if not self.enabled:
+        """Ask whether the kernel still lists a view's socket; False where nobody can tell, or did not last time."""
+        if not self.enabled or self.release(conn):
             return False
         self._serial += 1
         self._watched[self._serial] = conn
+        self._watching[conn] = self._serial
         self._send(Watch(self._serial, view.scope, conn.transport, *_ends(conn, view)))
+        return True
+
+    def release(self, conn: Connection) -> bool:
+        """Wait no longer for word on a connection's socket; tell whether it was waited for."""
+        serial = self._watching.pop(conn, None)
+        if serial is None:
+            return False
+        del self._watched[serial]
         return True
 
     def forget(self, view: View) -> None:
@@ -64,10 +74,14 @@ class Owners:
         for serial, (conn, view) in self._asked.items():
             self._send(Ask(serial, view.scope, conn.transport, *_ends(conn, view), conn.created))
         self._watched.clear()
+        self._watching.clear()
 
     def watched(self, answer: Answer) -> Connection | None:
         """Give the connection whose socket this answer is about."""
-        return self._watched.pop(answer.serial, None)
+        conn = self._watched.get(answer.serial)
+        if conn is not None:
+            self.release(conn)
+        return conn
 
     def asked(self, answer: Answer) -> tuple[Connection, View] | None:
         """Give the view that this answer is about; a final answer is the last."""

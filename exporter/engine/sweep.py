@@ -13,7 +13,6 @@ from exporter.model import Answer, Packet, SocketRow
 
 __all__ = ["Sweep"]
 
-REASONS = {3: "unreachable"}
 PORT_UNREACHABLE = {"icmp": 3 << 8 | 3, "icmpv6": 1 << 8 | 4}
 """RFC 792; RFC 4443 section 3.1: type and code by which a closed UDP port answers."""
 UNREACHABLE = {"icmp": 3, "icmpv6": 1}
@@ -44,7 +43,7 @@ class Sweep:
         flush, show = self._settlement.flush, c.accounts.show
         for conn in c.table:
             if conn.settled:
-                if conn.half0.packets or conn.half1.packets or conn.extra:
+                if conn.half0.count or conn.half1.count or conn.extra:
                     flush(conn)
                 for view in conn.views:
                     if view.shown is not view.state and view.shown != view.state and not conn.reason:
@@ -85,7 +84,8 @@ class Sweep:
         if conn.reason:
             return
         for view in conn.views:
-            if view.side != NO_SIDE and view.owner is not None and self._c.owners.watch(conn, view):
+            known = view.owner is not None or conn.silent
+            if view.side != NO_SIDE and known and self._c.owners.watch(conn, view):
                 wait = min(LONGEST_WATCH, max(REWATCH, now - conn.last))
                 conn.watched = now + wait
                 return
@@ -93,7 +93,8 @@ class Sweep:
 
     def watched(self, conn: Connection, answer: Answer, now: float) -> None:
         """Take the kernel's word on an idle connection's socket."""
-        if not answer.alive and conn.views and now - conn.last >= self._allowed(conn, now - conn.last):
+        age = now - conn.last
+        if not answer.alive and not conn.reason and age >= self._allowed(conn, age):
             self._timeout(conn, now)
 
     def _timeout(self, conn: Connection, now: float) -> None:
@@ -118,8 +119,10 @@ class Sweep:
         conn = self._c.table.find(half.conn.scope, quoted.transport, key)
         if conn is None or conn.failure:
             return
+        refuser = conn.half1 if key == conn.forward else conn.half0
         if conn.transport == "udp" and packet.extra == PORT_UNREACHABLE[packet.transport]:
-            conn.failure = "refused"
+            if not refuser.packets and not refuser.past[0]:  # else it only left the conversation
+                conn.failure = "refused"
         elif conn.transport == "tcp" and all(view.state in tcp.OPENING for view in conn.views):
             conn.failure = "unreachable"
 
@@ -131,8 +134,8 @@ class Sweep:
         if known is not None:
             self._second(known, row)
             return
-        if table.tombstone(row.scope, row.transport, key) is not None:
-            return
+        if table.tombstone(row.scope, row.transport, key) is not None or len(table) >= table.limit:
+            return  # what is silent takes nobody's place
         conn = Connection(row.scope, row.transport, key, now)
         view = View(0, row.scope)
         view.state = row.state

@@ -14,7 +14,22 @@ if TYPE_CHECKING:
     from exporter.flow.inspector import Inspector
     from exporter.flow.reassembly import Stream
 
-__all__ = ["ALL", "EVERYTHING", "NEVER", "UNKNOWN", "Connection", "Event", "Half", "Leaving", "Rows", "View"]
+__all__ = [
+    "ALL",
+    "EVERYTHING",
+    "NEVER",
+    "ONE",
+    "UNKNOWN",
+    "Connection",
+    "Event",
+    "Half",
+    "Leaving",
+    "Rows",
+    "View",
+]
+
+ONE = 1 << 40
+"""One packet in `Counted.count`; below it are bytes (a terabyte between two flushes)."""
 
 EVERYTHING = 1 << 58
 """`Half.skip`: no payload of this direction is wanted."""
@@ -46,42 +61,47 @@ class Rows:
         self.users = 0
 
 
-class Half:
-    """One direction of a connection on one interface.
+class Counted:
+    """What the packet path touches of a direction: first and side by side, so that they share a cache line.
 
-    `bytes` and `packets` since the last flush; `last`, time of the newest packet; `next`, the sequence number that
-    should come (-1: unknown); `skip`, payload bytes that may pass unread: `NEVER`, 0 (all are wanted) up to
-    `EVERYTHING`; `big`, the IP length above which a packet is several on the wire; `meters`, the ledger's slots
-    (packets, bytes) of the interface that carries it.
+    `count` since the last flush: bytes + `ONE` for each packet (one addition, one object); `last`, time of the newest
+    packet; `next`, the sequence number that should come (-1: unknown); `skip`, payload bytes that may pass unread:
+    `NEVER`, 0 (all are wanted) up to `EVERYTHING`; `big`, the IP length above which a packet is several on the wire.
     """
 
-    __slots__ = (
-        "big",
-        "bytes",
-        "conn",
-        "holes",
-        "key",
-        "last",
-        "meters",
-        "next",
-        "packets",
-        "past",
-        "side",
-        "skip",
-        "stream",
-        "table",
-    )
+    __slots__ = ("big", "count", "last", "next", "skip")
 
-    def __init__(self, conn: "Connection", side: int, now: float) -> None:
-        """Start a direction with nothing counted."""
-        self.conn = conn
-        self.side = side
-        self.bytes = 0
-        self.packets = 0
+    def __init__(self, now: float) -> None:
+        self.big = EVERYTHING
+        self.count = 0
         self.last = now
         self.next = -1
         self.skip = NEVER
-        self.big = EVERYTHING
+
+    @property
+    def packets(self) -> int:
+        """Packets since the last flush."""
+        return self.count // ONE
+
+    @property
+    def bytes(self) -> int:
+        """IP bytes since the last flush."""
+        return self.count % ONE
+
+
+class Half(Counted):
+    """One direction of a connection on one interface.
+
+    `meters` are the ledger's slots (packets, bytes) of the interface that carries it.
+    """
+
+    __slots__ = ("conn", "holes", "key", "meters", "past", "side", "stream", "table")
+
+    def __init__(self, conn: "Connection", side: int, now: float) -> None:
+        """Start a direction with nothing counted."""
+        super().__init__(now)
+        self.conn = conn
+        self.side = side
         self.key = b""
         self.table: dict[bytes, Half] | None = None
         self.meters: tuple[tuple[int, int], ...] = ()
@@ -230,6 +250,11 @@ class Connection:
     def totals(self) -> tuple[int, int, int, int]:
         """Packets and bytes of side 0, packets and bytes of side 1, all that was flushed."""
         return (*self.half0.past, *self.half1.past)
+
+    @property
+    def kind(self) -> str:
+        """The transport; inside of a tunnel, with its name before it: the same ends outside are not the same."""
+        return f"{self.tunnel}/{self.transport}" if self.tunnel else self.transport
 
     def halves(self) -> tuple[Half, ...]:
         """Give all directions on all interfaces."""

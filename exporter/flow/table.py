@@ -25,10 +25,14 @@ def mirror(key: bytes) -> bytes:
 class Tombstone:
     """What is left of an ended connection: who gets its late bytes, and its `time_wait` in the gauges."""
 
-    __slots__ = ("forward", "until", "views")
+    __slots__ = ("forward", "open", "until", "views")
 
-    def __init__(self, forward: bytes, until: float, views: tuple[View, ...]) -> None:
-        """Stand until this time for a connection whose side 0 sent packets with the key `forward`."""
+    def __init__(self, forward: bytes, until: float, views: tuple[View, ...], *, still_open: bool) -> None:
+        """Stand until this time for a connection whose side 0 sent packets with the key `forward`.
+
+        `still_open`: only its time was up, so payload means that it lives.
+        """
+        self.open = still_open
         self.forward = forward
         self.until = until
         self.views = views
@@ -68,12 +72,12 @@ class Table:
         conn.name = name
         self._order += 1
         conn.order = self._order
-        self._by_kind.setdefault((conn.scope, conn.transport), {})[name] = conn
+        self._by_kind.setdefault((conn.scope, conn.kind), {})[name] = conn
         self.size += 1
 
     def remove(self, conn: Connection) -> bool:
         """Forget a connection; False if it was no longer here."""
-        name, place = conn.name, (conn.scope, conn.transport)
+        name, place = conn.name, (conn.scope, conn.kind)
         kind = self._by_kind.get(place)
         if kind is None or kind.get(name) is not conn:
             return False
@@ -108,7 +112,7 @@ class Table:
 
     def bury(self, conn: Connection, tombstone: Tombstone) -> list[Tombstone]:
         """Set a tombstone; give those that had to make room."""
-        key = (conn.scope, conn.transport, conn.name)
+        key = (conn.scope, conn.kind, conn.name)
         before = self.tombstones.pop(key, None)
         out = [before] if before is not None else []
         self.tombstones[key] = tombstone
