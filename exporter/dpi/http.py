@@ -11,78 +11,29 @@ import re
 from collections import deque
 from collections.abc import Iterator
 
-from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.head import END, Fields, fields
 from exporter.formats.http_attributes import request_attributes, server_attributes
 from exporter.formats.http_body import Body
+from exporter.formats.http_start import BROKEN, LENIENT, METHODS, REQUEST, RESPONSE, recognise, starts
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
 
-_METHODS = """
-GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH PROPFIND PROPPATCH MKCOL COPY MOVE LOCK UNLOCK SEARCH REPORT
-MKACTIVITY CHECKOUT CHECKIN UNCHECKOUT MERGE VERSION-CONTROL MKWORKSPACE UPDATE LABEL BASELINE-CONTROL ACL BIND
-REBIND UNBIND ORDERPATCH MKCALENDAR LINK UNLINK MKREDIRECTREF UPDATEREDIRECTREF PURGE BAN NOTIFY SUBSCRIBE
-UNSUBSCRIBE QUERY SOURCE POLL RPC_IN_DATA RPC_OUT_DATA BPROPFIND BPROPPATCH BCOPY BMOVE BDELETE CCM_POST
-SSTP_DUPLEX_POST
-"""
-"""IANA's registry, and what is seen of Subversion, caches, UPnP, Icecast, Exchange and Windows tunnels."""
-METHODS = frozenset(_METHODS.split())
-
 _STATUSES = {code: f"{code // 100}xx" if code < 600 else "other" for code in range(100, 1000)}
 _UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
-
-_METHOD = rb"[A-Za-z][!#$%&'*+.^_`|~0-9A-Za-z-]{0,31}"
-_KNOWN = b"(?:%s)" % "|".join(sorted(METHODS, reverse=True)).encode(
-    "ascii"
-)  # longer ones before their beginnings
-_TARGET = rb"[^\x00-\x08\x0a-\x1f]"
-# All linear: what repeats is followed by what it cannot contain, or by a literal.
-_REQUEST = re.compile(rb"(%s) (%s{1,16000})[ \t](?i:HTTP)/(1\.[0-9])[ \t]*\r?\n" % (_METHOD, _TARGET))
-_RESPONSE = re.compile(rb"(?i:HTTP)/(1\.[0-9]) +([1-9][0-9][0-9])[ \t\r\n]")
-_LENIENT = re.compile(
-    rb"(%s)(?=[ /]|(?i:HTTP))(%s{0,16000})(?i:HTTP)/(1\.[0-9]?)[ \t]*\r?\n" % (_KNOWN, _TARGET)
-)
-_BROKEN = re.compile(
-    rb"(?!(?i:HTTP)/)(%s)?(?(1)\b[^\n]{0,16000}|[^\n]{0,16000}(?i:HTTP)/1\.[^\n]{0,16})\n" % _KNOWN
-)
-"""What servers answer with 400: a known method and no more, or nothing known but the version."""
-_OPENING = re.compile(rb"%s(?:[ /]%s*)?\r?" % (_METHOD, _TARGET))
-_TEXT = re.compile(rb"%s*\r?" % _TARGET)
-_KNOWN_LONG = re.compile(rb"(?:GET|POST|PUT|HEAD) (?:/|https?://)")
 
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 _MAX_HEAD = 65536
 _MAX_PENDING = 1024
-_PROBED = 4000
 
 HEAD, WAIT, LOST = range(3)
 """What a side is at outside bodies: heads; silence, as it asked to go over to another protocol; bytes were lost."""
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    if not data[:1].isalpha():
-        if data[:1] not in _EMPTY:
-            return NO
-        data = data.lstrip(b"\r\n")
-        if not data:
-            return MORE
-    if data[0] in b"Hh" and _ANSWER.startswith(data[:7].upper()):
-        if len(data) >= 13:
-            return YES if _RESPONSE.match(data) else NO
-        return MORE if _RESPONSE.match(data + b"HTTP/1.1 200 "[len(data) :]) else NO
-    if b"\n" in data:
-        return YES if _REQUEST.match(data) or _LENIENT.match(data) else NO
-    if not _OPENING.fullmatch(data[:256]):
-        return NO
-    if len(data) < _PROBED:
-        return MORE
-    return YES if _KNOWN_LONG.match(data) else NO
-
-
-_EMPTY = (b"\r", b"\n", b"")
-_ANSWER = b"HTTP/1."
+    return recognise(data)
 
 
 class _Side:
@@ -159,21 +110,21 @@ class _Http(Parser):
             return _bounded(len(data) - at)
         end = END.search(data, at + max(0, state.searched - 2))
         if end is None:
-            if not state.searched and not _starts(data, at):
+            if not state.searched and not starts(data, at):
                 raise ParseError("start")
             state.searched = len(data) - at
             return _bounded(state.searched)
         state.searched = 0
         names = fields(data[at : end.start()].split(b"\n")[1:])
-        if response := _RESPONSE.match(data, at):
+        if response := RESPONSE.match(data, at):
             self._response(state, response, names, found)
-        elif request := _REQUEST.match(data, at):
+        elif request := REQUEST.match(data, at):
             self._pending.append(request[1].decode("ascii").upper())
             self._request(state, request, names, found)
-        elif request := _LENIENT.match(data, at):
+        elif request := LENIENT.match(data, at):
             self._pending.append("")
             self._request(state, request, names, found)
-        elif broken := _BROKEN.match(data, at):
+        elif broken := BROKEN.match(data, at):
             self._pending.append("")
             found.append(_broken(broken, names))
         else:
@@ -238,17 +189,10 @@ def _switch(code: int, method: str, names: Fields) -> str | None:
 
 def _resumes(state: _Side, data: bytes) -> bool:
     """After a gap, reading goes on where a segment begins with a message."""
-    if not (_REQUEST.match(data) or _RESPONSE.match(data)):
+    if not (REQUEST.match(data) or RESPONSE.match(data)):
         return False
     state.state = HEAD
     return True
-
-
-def _starts(data: bytes, at: int) -> bool:
-    """Tell whether what is here of a head can be the beginning of one."""
-    if data.find(b"\n", at) >= 0:
-        return bool(_RESPONSE.match(data, at) or _REQUEST.match(data, at) or _BROKEN.match(data, at))
-    return bool(_TEXT.fullmatch(data, at, at + 256))
 
 
 def _bounded(size: int) -> int:

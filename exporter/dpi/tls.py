@@ -6,13 +6,25 @@ TLS has no requests: all messages are notices. A handshake's duration is the tim
 """
 
 from collections.abc import Callable, Iterator
-from struct import Struct
 
-from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.stream import Inbox
-from exporter.formats.tls_alerts import ALERTS
 from exporter.formats.tls_hello import ClientHello, ServerHello
+from exporter.formats.tls_records import (
+    ALERT,
+    APPLICATION_DATA,
+    CERTIFICATE,
+    CHANGE_CIPHER_SPEC,
+    CLIENT_HELLO,
+    HANDSHAKE,
+    MAX_RECORD,
+    MESSAGES,
+    RECORD,
+    SERVER_HELLO,
+    SERVER_HELLO_DONE,
+    recognise,
+)
 from exporter.formats.tls_report import (
     OPERATIONS,
     STATUSES,
@@ -29,97 +41,11 @@ from exporter.wire import Reader
 
 __all__ = ["DISSECTOR"]
 
-CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
-CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 1, 2, 11, 14
-
-_RECORD = Struct(">BHH")
-_MAX_RECORD = 16384 + 2048
 _MAX_MESSAGE = 65536
-_MESSAGES = frozenset({0, 1, 2, 3, 4, 5, 8, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 67})
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    kind = data[0] if data else CHANGE_CIPHER_SPEC
-    if kind & 0x80:
-        return _probe_sslv2(data)
-    if not CHANGE_CIPHER_SPEC <= kind <= APPLICATION_DATA:
-        return NO
-    if (len(data) > 1 and data[1] != 3) or (len(data) > 2 and data[2] > 4):
-        return NO
-    if len(data) < 6:
-        return MORE
-    size = data[3] << 8 | data[4]
-    if not 0 < size <= _MAX_RECORD:
-        return NO
-    return _PROBES[kind](data, size)
-
-
-def _probe_change(data: bytes, size: int) -> int:
-    return YES if size == 1 and data[5] == 1 else NO
-
-
-def _probe_alert(data: bytes, size: int) -> int:
-    if size != 2:
-        return _probe_encrypted(data, size)
-    if len(data) < 7:
-        return MORE
-    return YES if data[5] in (1, 2) and data[6] in ALERTS else NO
-
-
-def _probe_handshake(data: bytes, size: int) -> int:
-    """A hello's own length and version; of other messages the kind; else an encrypted one."""
-    kind = data[5]
-    if kind not in _MESSAGES:
-        return _probe_encrypted(data, size)
-    if size < 6:  # a message cut into tiny records
-        return _probe_next(data, 5 + size)
-    if len(data) < 11:
-        return MORE
-    if kind in (CLIENT_HELLO, SERVER_HELLO):
-        return YES if data[6] == 0 and data[9] in (3, 0x7F) else NO
-    return YES if data[6] == 0 else _probe_encrypted(data, size)
-
-
-def _probe_encrypted(data: bytes, size: int) -> int:
-    """A connection found in mid-stream: records, one after the other. A long one need not be seen to its end."""
-    if size < 16:
-        return NO
-    if len(data) == 5 + size or (size > 4000 and len(data) > 4000):
-        return YES
-    return _probe_next(data, 5 + size)
-
-
-def _probe_next(data: bytes, end: int) -> int:
-    if len(data) < end + 3:
-        return MORE
-    return YES if CHANGE_CIPHER_SPEC <= data[end] <= APPLICATION_DATA and data[end + 1] == 3 else NO
-
-
-def _probe_sslv2(data: bytes) -> int:
-    """A client's or a server's hello: the lengths of its parts must add up."""
-    if len(data) < 11:
-        return MORE if len(data) < 3 or data[2] in (1, 4) else NO
-    size = (data[0] & 0x7F) << 8 | data[1]
-    ciphers, session, challenge = (int.from_bytes(data[i : i + 2], "big") for i in (5, 7, 9))
-    if data[2] == CLIENT_HELLO and data[3:5] in _SSLV2_VERSIONS:
-        fits = ciphers and not ciphers % 3 and session in (0, 16) and 16 <= challenge <= 32
-        return YES if fits and size == 9 + ciphers + session + challenge else NO
-    if data[2] == 4 and data[3] < 2 and data[5:7] == b"\x00\x02":
-        if len(data) < 13:
-            return MORE
-        parts = sum(int.from_bytes(data[i : i + 2], "big") for i in (7, 9, 11))
-        return YES if size == 11 + parts else NO
-    return NO
-
-
-_SSLV2_VERSIONS = (b"\x00\x02", b"\x03\x00", b"\x03\x01", b"\x03\x02", b"\x03\x03")
-
-_PROBES = {
-    CHANGE_CIPHER_SPEC: _probe_change,
-    ALERT: _probe_alert,
-    HANDSHAKE: _probe_handshake,
-    APPLICATION_DATA: _probe_encrypted,
-}
+    return recognise(data)
 
 
 class _Side:
@@ -168,8 +94,8 @@ class _Tls(Parser):
             return
         at, need = (0, 5) if state.begun else self._first(side, data, found)
         while len(data) - at >= need and not state.done:
-            kind, version, size = _RECORD.unpack_from(data, at)
-            if version >> 8 != 3 or not CHANGE_CIPHER_SPEC <= kind <= 24 or size > _MAX_RECORD:
+            kind, version, size = RECORD.unpack_from(data, at)
+            if version >> 8 != 3 or not CHANGE_CIPHER_SPEC <= kind <= 24 or size > MAX_RECORD:
                 raise ParseError("record")
             if kind == APPLICATION_DATA and not self._is_early(side):
                 self._encrypted(side, found)
@@ -232,7 +158,7 @@ class _Tls(Parser):
         at = 0
         while len(body) - at >= 4:
             size = int.from_bytes(body[at + 1 : at + 4], "big")
-            if body[at] not in _MESSAGES or size > _MAX_MESSAGE:
+            if body[at] not in MESSAGES or size > _MAX_MESSAGE:
                 raise ParseError("message")
             if len(body) - at < 4 + size:
                 break
