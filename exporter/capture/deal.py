@@ -44,7 +44,9 @@ def dealing(link: int, index: int, workers: int, *, inner: bool = False) -> list
 
 def incoming() -> list[Instruction]:
     """Give a filter that drops what goes out: on loopback each packet comes twice, and libpcap drops one too late."""
-    return assemble([Step(Op.load_word, PACKET_TYPE), Step(Op.equal, OUTGOING, "", "in"), Step(Op.ret, 0)], "in")
+    return assemble(
+        [Step(Op.load_word, PACKET_TYPE), Step(Op.equal, OUTGOING, "", "in"), Step(Op.ret, 0)], "in"
+    )
 
 
 def _ethernet() -> list[Step | str]:

@@ -1,7 +1,7 @@
 """What sysfs says of the network interfaces. `root` is /sys/class/net; fixtures and containers give another."""
 
-import errno
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,12 +71,10 @@ class _Wire(NamedTuple):
 
 
 def _text(folder: Path, name: str) -> str:
-    """Give an attribute's text; "" where an interface of this kind has none."""
+    """Give an attribute's text; "" where an interface of this kind has none, or is gone."""
     try:
         return (folder / name).read_text(errors="replace").strip()
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENODEV, errno.ENOTDIR}:
-            raise
+    except OSError:
         return ""
 
 
@@ -118,18 +116,12 @@ def _mac(text: str) -> bytes:
 
 def is_up(name: str, root: Path = SYSFS) -> bool:
     """Tell whether an interface is there and up; much cheaper than to read all of it."""
-    try:
-        return bool(_number(_text(root / name, "flags")) & UP)
-    except OSError:
-        return False
+    return bool(_number(_text(root / name, "flags")) & UP)
 
 
 def missed(name: str, root: Path = SYSFS) -> int:
     """Give how many packets a network card had no room for."""
-    try:
-        return _number(_text(root / name, "statistics/rx_missed_errors"))
-    except OSError:
-        return 0
+    return _number(_text(root / name, "statistics/rx_missed_errors"))
 
 
 def read_links(root: Path = SYSFS) -> dict[str, Link]:
@@ -153,20 +145,14 @@ def read_links(root: Path = SYSFS) -> dict[str, Link]:
 
 def _each(root: Path) -> Iterator[_Wire]:
     for folder in sorted(root.iterdir()):
-        try:
+        with suppress(OSError):  # gone, or a file like bonding_masters
             yield _read(folder)
-        except OSError:
-            continue  # gone, or a file like bonding_masters
 
 
 def _one_wire(root: Path, one: str, other: str) -> bool:
     """Tell whether what one end received the other sent. Indexes alone prove nothing: each namespace has its own."""
-    there = root / other / "statistics" / "tx_packets"
-    here = root / one / "statistics" / "rx_packets"
-    try:
-        before, sent, after = (_number(path.read_text()) for path in (here, there, here))
-    except OSError:
-        return True
+    there, here = (root / other, "statistics/tx_packets"), (root / one, "statistics/rx_packets")
+    before, sent, after = (_number(_text(*where)) for where in (here, there, here))
     return before <= sent <= after
 
 
