@@ -24,7 +24,7 @@ from exporter.engine.segments import Segments
 from exporter.engine.settlement import Settlement
 from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
-from exporter.flow.connection import EVERYTHING, ONE, Connection, Half
+from exporter.flow.connection import EVERYTHING, Connection, Half
 from exporter.flow.inspector import Budget, Inspection
 from exporter.flow.table import Table
 from exporter.flow.timeouts import Clock
@@ -137,12 +137,12 @@ class Engine:
         key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
         half = self.lifecycle.direction(port, key, now, packet)
         if half is not None:
-            half.count += ONE
+            half.packets += 1
             half.last = now
             if packet.transport == "arp":
                 port.ignore("arp", 1, packet.size + port.header)
             else:
-                half.count += packet.size
+                half.bytes += packet.size
             self._follow(half, now, packet)
         if packet.inner is not None:
             self._packet(port, now, packet.inner)

@@ -10,7 +10,7 @@ from exporter.engine.context import Context
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
 from exporter.flow import tcp
-from exporter.flow.connection import EVERYTHING, NEVER, ONE, Connection, Half, View
+from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
 from exporter.flow.reassembly import NOTHING
 from exporter.flow.sequence import MASK, OLD, PARTLY_OLD, classify, distance, fills_hole, in_window
 from exporter.model import ACK, FIN, RST, SYN, Packet
@@ -68,7 +68,8 @@ class Segments:
         if room <= 0 or not packet.length:
             return
         more = -(-packet.length // room) - 1
-        half.count += more * (ONE + headers)
+        half.packets += more
+        half.bytes += more * headers
         self._c.ledger.values[self._estimated] += more
 
     # -- order -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ each flush adds what came since the last. A name that comes later, or changes, a
 
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
-from exporter.flow.connection import ALL, ONE, UNKNOWN, Connection, Event, Leaving, View
+from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
 from exporter.model import Answer, IdentityKey, Owner
 
 __all__ = ["Settlement", "account"]
@@ -115,10 +115,10 @@ class Settlement:
         sent = got = NOTHING
         values = self._c.ledger.values
         for half in conn.halves():
-            packets, size = divmod(half.count, ONE)
+            packets, size = half.packets, half.bytes
             if not packets:
                 continue
-            half.count = 0
+            half.packets = half.bytes = 0
             for packets_slot, bytes_slot in half.meters:
                 values[packets_slot] += packets
                 values[bytes_slot] += size

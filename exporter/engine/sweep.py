@@ -43,7 +43,7 @@ class Sweep:
         flush, show = self._settlement.flush, c.accounts.show
         for conn in c.table:
             if conn.settled:
-                if conn.half0.count or conn.half1.count or conn.extra:
+                if conn.half0.packets or conn.half1.packets or conn.extra:
                     flush(conn)
                 for view in conn.views:
                     if view.shown is not view.state and view.shown != view.state and not conn.reason:

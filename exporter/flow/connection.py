@@ -18,7 +18,6 @@ __all__ = [
     "ALL",
     "EVERYTHING",
     "NEVER",
-    "ONE",
     "UNKNOWN",
     "Connection",
     "Event",
@@ -27,9 +26,6 @@ __all__ = [
     "Rows",
     "View",
 ]
-
-ONE = 1 << 40
-"""One packet in `Counted.count`; below it are bytes (a terabyte between two flushes)."""
 
 EVERYTHING = 1 << 58
 """`Half.skip`: no payload of this direction is wanted."""
@@ -64,29 +60,20 @@ class Rows:
 class Counted:
     """What the packet path touches of a direction: first and side by side, so that they share a cache line.
 
-    `count` since the last flush: bytes + `ONE` for each packet (one addition, one object); `last`, time of the newest
-    packet; `next`, the sequence number that should come (-1: unknown); `skip`, payload bytes that may pass unread:
-    `NEVER`, 0 (all are wanted) up to `EVERYTHING`; `big`, the IP length above which a packet is several on the wire.
+    `bytes` and `packets` since the last flush; `last`, time of the newest packet; `next`, the sequence number that
+    should come (-1: unknown; modulo 2^32); `skip`, payload bytes that may pass unread: `NEVER`, 0 (all are wanted) up
+    to `EVERYTHING`; `big`, the IP length above which a packet is several on the wire.
     """
 
-    __slots__ = ("big", "count", "last", "next", "skip")
+    __slots__ = ("big", "bytes", "last", "next", "packets", "skip")
 
     def __init__(self, now: float) -> None:
         self.big = EVERYTHING
-        self.count = 0
+        self.bytes = 0
+        self.packets = 0
         self.last = now
         self.next = -1
         self.skip = NEVER
-
-    @property
-    def packets(self) -> int:
-        """Packets since the last flush."""
-        return self.count // ONE
-
-    @property
-    def bytes(self) -> int:
-        """IP bytes since the last flush."""
-        return self.count % ONE
 
 
 class Half(Counted):
