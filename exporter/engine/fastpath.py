@@ -26,7 +26,8 @@ HEAD6 = Struct(">12xH4xHBx36sI4xBB").unpack_from
 TCP, UDP = 6, 17
 ETHERNET = 14
 SMALLEST = 46  # an Ethernet frame's smallest payload: what is shorter may be padded
-LENGTHS = tuple(offset >> 2 & 60 for offset in range(256))  # of TCP's header, by the byte that holds it
+LENGTHS = tuple(offset >> 2 & 60 if offset >= 0x50 else 1 << 30 for offset in range(256))
+"""Of TCP's header, by the byte that holds it; what is less than a header is longer than any packet."""
 STEADY = tuple(not flags & (FIN | SYN | RST) for flags in range(256))  # flags that begin and end nothing
 
 HEADER4 = bytes(12) + b"\x08\x00"
@@ -67,7 +68,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
             half = tcp(key)
             if half is not None:
                 length -= lengths[offset]
-                if seq == half.next and steady[flags] and (size <= 1500 or size <= half.big):
+                if seq == half.next and steady[flags] and size <= half.big:
                     skip = half.skip
                     if 0 <= length <= skip:
                         half.packets += 1
@@ -77,7 +78,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
                             half.next = seq + length  # the slow path takes it modulo 2^32
                             if skip != 0x400000000000000:  # everything
                                 half.skip = skip - length
-                        elif size < 46:
+                        if size < 46:
                             _pad(port, data, size)
                         return
                 if flags & SYN == 0 and length >= 0:

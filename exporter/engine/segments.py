@@ -237,7 +237,9 @@ class Segments:
 
 
 def _sync(half: Half) -> None:
-    """Tell the stream how far the packet path has read."""
+    """Tell the stream how far the packet path has read; that one counts on beyond 32 bits."""
+    if half.next > MASK:
+        half.next &= MASK
     if half.stream is not None and half.skip >= 0 and half.next >= 0:
         half.stream.resume(half.next, half.skip)
 

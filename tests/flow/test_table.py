@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.flow import table as t
-from exporter.flow.connection import ONE, Connection
+from exporter.flow.connection import Connection
 
 
 def conn(number, *, now=0.0, scope=0, transport="tcp"):
@@ -14,7 +14,7 @@ def conn(number, *, now=0.0, scope=0, transport="tcp"):
 
 def talking(number, now):
     new = conn(number, now=now)
-    new.half0.count = new.half1.count = ONE
+    new.half0.packets = new.half1.packets = 1
     return new
 
 
