@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
+from exporter.errors import ParseError
 from exporter.flow.exchange import Exchange
 from exporter.model import Message
 
@@ -16,6 +17,8 @@ __all__ = ["Budget", "Inspection", "Inspector", "Said"]
 
 PROBE_BYTES = 4096
 T = TypeVar("T")
+MAX_ERRORS = 8
+"""So many datagrams that are not what they began as, and the flow is none of it."""
 MAX_SKIP = 1 << 58
 BOTH = 3
 MAX_SWITCHES = 8
@@ -67,6 +70,7 @@ class Inspector:
         "_buffers",
         "_candidates",
         "_ends",
+        "_heard",
         "_parser",
         "_seen",
         "_shared",
@@ -85,13 +89,16 @@ class Inspector:
         self._shared = shared
         self._transport = transport
         self._ends = ends
-        self._candidates = shared.candidates(transport, ends)
+        self._candidates = [shared.candidates(transport, ends)] * 2
+        """By side: what one side says rules out nothing about the other (what a server answers to a bad request)."""
         self._buffers: list[tuple[int, bytes]] = []
         self._parser: Parser | None = None
+        self._heard = 0
+        """The sides whose bytes the parser has understood, a bit each."""
         self._seen = 0
         self._silent = 0
         self._switches = 0
-        self.active = bool(self._candidates)
+        self.active = bool(self._candidates[0])
         self.dissector: Dissector | None = None
         self.exchange: Exchange | None = None
         self.first = 0.0
@@ -153,11 +160,32 @@ class Inspector:
             for message in parser.feed(side, data):
                 out.append((dissector, message))
                 if message.switch is not None:
-                    out += self._switch(parser, message.switch)
-                    break
-        except Exception:  # noqa: BLE001 - beside `ParseError` it is a defect, which must not end the worker
+                    return out + self._switch(parser, message.switch)
+            self._heard |= 1 << side
+        except ParseError:
+            out += self._misread(side, data)
+        except Exception:  # noqa: BLE001 - a defect, which must not end the worker
             self._fault()
         return out
+
+    def _misread(self, side: int, data: bytes) -> list[Said]:
+        """Go on after an error: with the next datagram, or with who knows better what a stream's other side speaks."""
+        if self._transport == "udp":
+            self._shared.fault(self._name())
+            self._seen += 1
+            if self._seen >= MAX_ERRORS:
+                self._give_up()
+            return []
+        first = not self._heard >> side & 1 and self._heard
+        wrong = self.dissector
+        self._fault()
+        if not first:
+            return []
+        others = tuple(d for d in self._shared.candidates(self._transport, self._ends) if d is not wrong)
+        self.active = bool(others)
+        self._candidates = [others, others]
+        self._heard = self._seen = 0
+        return self.feed(side, data)
 
     def _ask(self, dissector: Dissector, side: int, seen: bytes) -> int:
         """Ask a dissector whether these bytes are its own; one that fails is not asked again."""
@@ -173,16 +201,17 @@ class Inspector:
         if not datagrams:
             self._buffers.append((side, data))
         left = []
-        for dissector in self._candidates:
+        for dissector in self._candidates[side]:
             answer = self._ask(dissector, side, seen[:PROBE_BYTES])
             if answer == YES:
                 return self._claim(dissector, side, data)
             if answer == MORE:
                 left.append(dissector)
-        if len(left) != len(self._candidates):
-            self._candidates = tuple(left)
+        if len(left) != len(self._candidates[side]):
+            self._candidates[side] = tuple(left)
         budget = self._shared.budget
-        if not left or self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES):
+        spent = self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES)
+        if spent or not any(self._candidates):
             self._give_up()
         return []
 
@@ -196,7 +225,8 @@ class Inspector:
 
     def _begin(self, dissector: Dissector) -> None:
         self.dissector = dissector
-        self._candidates = ()
+        self._candidates = [(), ()]
+        self._seen = self._heard = 0
         try:
             self._parser = dissector.parser(self._ends)
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
@@ -204,10 +234,13 @@ class Inspector:
 
     def _switch(self, parser: Parser, name: str) -> list[Said]:
         """Hand over to another protocol, or to whoever recognises what comes next."""
-        following = self._shared.by_name.get(name) if name else None
+        following = self._shared.by_name.get(name)
         left = [(side, parser.rest(side)) for side in (0, 1)]
         self._switches += 1
-        if self._switches > MAX_SWITCHES:
+        unread = (
+            name != "" and following is None
+        )  # it has a name and no dissector: the label stays what it was
+        if unread or self._switches > MAX_SWITCHES:
             self._give_up()
             return []
         self._parser = None
@@ -217,7 +250,7 @@ class Inspector:
         if following is not None:
             self._begin(following)
         else:
-            self._candidates = self._shared.candidates(self._transport, self._ends)
+            self._candidates = [self._shared.candidates(self._transport, self._ends)] * 2
         out: list[Said] = []
         for side, data in left:
             out += self.feed(side, data)
@@ -233,5 +266,5 @@ class Inspector:
     def _give_up(self) -> None:
         self.active = False
         self._parser = None
-        self._candidates = ()
+        self._candidates = [(), ()]
         self._buffers = []
