@@ -15,6 +15,7 @@ from collections.abc import Callable
 from exporter import dpi, log, metrics
 from exporter.app import child, sandbox
 from exporter.app.child import Begun
+from exporter.capture.deal import shard
 from exporter.capture.handle import Deal
 from exporter.capture.meters import Meters
 from exporter.capture.pcap import PcapSource
@@ -49,6 +50,8 @@ class Worker:
         self.source: PcapSource
         self.meters: Meters
         self.drained = 0.0
+        self.share = (0, 1)
+        """Which worker this is, of how many."""
         self._scopes: dict[str, int] = {}
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
@@ -99,10 +102,18 @@ class Worker:
             case Scopes():
                 self._rescope(dict(record.interfaces))
             case Listing():
-                self.engine.listing(record, now)
+                self.engine.listing(self._mine(record), now)
             case Hello():
                 self.engine.context.owners.repeat()
                 self.channel.put(Hello(os.getpid()), keep=True)
+
+    def _mine(self, listing: Listing) -> Listing:
+        """Give the sockets whose packets are dealt to this worker."""
+        index, count = self.share
+        if count == 1:
+            return listing
+        mine = tuple(row for row in listing.rows if shard(row.local, row.remote, count) == index)
+        return Listing(mine, listing.last)
 
     def _rescope(self, scopes: dict[str, int]) -> None:
         changed = {name for name, scope in (scopes.items() ^ self._scopes.items())}
@@ -153,6 +164,7 @@ def run(begun: Begun) -> None:
         )
     end = socket.socket(fileno=begun.number("channel-fd"))
     worker = Worker(config, ledger, buffer, Channel(end, Stats()))
+    worker.share = (index, count)
     serial = time.time_ns()
     worker.engine.begin(now, resumed=not refused, first_serial=serial)
     inner = config.decode.tunnels == "always"

@@ -158,4 +158,5 @@ DISSECTOR = Dissector(
     parser=_Dns,
     reads="questions, response code, answers, NODATA; address-to-name facts",
     specification="RFC 1035, 2308, 6891, 7766",
+    idle=30.0,
 )

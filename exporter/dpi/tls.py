@@ -218,4 +218,5 @@ DISSECTOR = Dissector(
     parser=_Tls,
     reads="server name, ALPN, offered and negotiated version, cipher, resumption, ECH, certificate, alerts",
     specification="RFC 8446, 5246, 6066, 6101, 7301, 9849",
+    idle=600.0,
 )
