@@ -30,19 +30,17 @@ def ethernet(body, *, vlans=(), src=THERE, dst=HERE, pad=True, kind=0):
     return frame.ljust(60, b"\0") if pad else frame
 
 
-def ip(src, dst, proto, body, *, options=b"", ident=1, fragment=0, total=None):
-    """An IP packet; `options`: IPv4's, or hop-by-hop options for IPv6. `total`: the length field, if wrong."""
+def ip(src, dst, proto, body, *, header=b"", ident=1, fragment=0, total=None):
+    """An IP packet; `header`: IPv4's options, or hop-by-hop ones. `total`: the length field, if wrong."""
     a, b = ip_address(src).packed, ip_address(dst).packed
     if len(a) == 16:
-        if options:
-            body, proto = bytes([proto, len(options) // 8]) + options[:-2] + body, 0
+        if header:
+            body, proto = bytes([proto, len(header) // 8 - 1]) + header[:-2] + body, 0
         length = len(body) if total is None else total
         return struct.pack(">IHBB16s16s", 6 << 28, length, proto, 64, a, b) + body
-    length = 20 + len(options) + len(body) if total is None else total
-    first = 0x45 + len(options) // 4
-    return (
-        struct.pack(">BBHHHBBH4s4s", first, 0, length, ident, fragment, 64, proto, 0, a, b) + options + body
-    )
+    length = 20 + len(header) + len(body) if total is None else total
+    first = 0x45 + len(header) // 4
+    return struct.pack(">BBHHHBBH4s4s", first, 0, length, ident, fragment, 64, proto, 0, a, b) + header + body
 
 
 def tcp(sport, dport, flags, seq=0, ack=0, *, data=b"", options=b""):
