@@ -17,7 +17,6 @@ from exporter.model import ACK, RST, SYN, Packet
 
 __all__ = ["Lifecycle"]
 
-INSPECTED = frozenset({"tcp", "udp"})
 STATES = {"tcp": tcp.UNKNOWN, "sctp": "unknown", "udp": "active", "icmp": "active", "icmpv6": "active"}
 BURIED = frozenset({"fin", "reset", "timeout"})
 REPEATED = 1 << 16
@@ -128,8 +127,9 @@ class Lifecycle:
 
     def _prepare(self, conn: Connection) -> None:
         """Inspect a connection from its first payload on, if its kind and its ends are worth it."""
-        inspectable = conn.local and conn.transport in INSPECTED and self._c.config.dpi.enabled
-        conn.fresh = bool(inspectable)
+        inspectable = conn.transport in self._c.inspection.transports and self._c.config.dpi.enabled
+        inspectable = inspectable and bool(conn.local)
+        conn.fresh = inspectable
         if conn.transport != "tcp":
             conn.half0.skip = conn.half1.skip = 0 if inspectable else EVERYTHING
 

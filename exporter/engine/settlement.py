@@ -61,10 +61,10 @@ class Settlement:
             self.settle(conn)
 
     def own(self, conn: Connection, view: View, owner: Owner) -> None:
-        """Give a view its owner; what was counted before stays where it is."""
+        """Give a view its owner. What was entered stays where it is; what no other name has yet is this one's."""
         view.owner, identity = self._c.owners.one(owner)
         if identity != view.identity:
-            if conn.settled:
+            if conn.settled and view.identity is not UNKNOWN:
                 self.flush(conn)
             view.identity = identity
             if conn.settled:
@@ -73,10 +73,10 @@ class Settlement:
             self._disown(conn)
 
     def recognise(self, conn: Connection, protocol: str) -> None:
-        """Give a connection its protocol; what was counted before stays where it is."""
+        """Give a connection its protocol. What was entered stays where it is; a first name has all that was not."""
         if protocol == conn.protocol:
             return
-        if conn.settled:
+        if conn.settled and conn.protocol:
             self.flush(conn)
         conn.protocol = protocol
         if conn.settled:

@@ -52,6 +52,7 @@ class Inspection:
         for dissector in self.by_name.values():
             for transport in dissector.transports:
                 self._plain[transport] = (*self._plain.get(transport, ()), dissector)
+        self.transports = frozenset(self._plain)
         for transport, all_ in self._plain.items():
             for port in {p for d in all_ for p in d.ports}:
                 self._hinted[transport, port] = tuple(sorted(all_, key=lambda d: port not in d.ports))

@@ -1,6 +1,5 @@
 """An engine on a bench: frames in, ledger read, time moved by hand."""
 
-import socket
 from ipaddress import ip_address
 
 import msgspec
@@ -11,7 +10,7 @@ from exporter.config import Config
 from exporter.engine import Engine
 from exporter.flow.connection import Connection
 from exporter.ledger import Ledger
-from exporter.model import Addresses, Answer, Ask, Frame, IdentityKey, Interface, Owner, Watch
+from exporter.model import Addresses, Answer, Ask, Frame, Interface, Owner, Watch
 from tests.engine.frames import HERE, End
 
 CLIENT, SERVER = End("10.0.0.1", 40_000), End("192.0.2.1", 80)
@@ -49,7 +48,7 @@ class Rig:
     """One engine, its ledger and its clock. `fast=False`: every frame takes the general path."""
 
     def __init__(
-        self, *, local=LOCAL, broadcast=(), fast=True, dissectors=None, begin=True, resumed=False, **config
+        self, /, *, local=LOCAL, broadcast=(), fast=True, dissectors=None, begin=True, resumed=False, **config
     ):
         self.config = msgspec.convert(config, Config)
         self.ledger = Ledger(self.config.metrics, now=START)
@@ -214,11 +213,3 @@ class Rig:
     @property
     def ignored(self):
         return self.sum(m.IGNORED_BYTES)
-
-
-def identity(name):
-    return IdentityKey(name)
-
-
-def packed(address):
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
