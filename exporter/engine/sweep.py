@@ -48,7 +48,8 @@ class Sweep:
                 for view in conn.views:
                     if view.shown is not view.state and view.shown != view.state and not conn.reason:
                         show(view, conn)
-        c.ledger.rates(now - self._last_tick, c.config.flow.rate_window)
+        if self._last_tick:  # before, no time has passed that is known
+            c.ledger.rates(now - self._last_tick, c.config.flow.rate_window)
         self._last_tick = now
         c.ledger.values[self._size] = len(c.table)
 
