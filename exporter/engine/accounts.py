@@ -151,10 +151,11 @@ class Accounts:
         """Count a segment that this end sent again."""
         self.count(m.RETRANSMITTED_SEGMENTS, view, ())
 
-    def outcome(self, view: View, protocol: str, outcome: Outcome) -> None:
-        """Record a request's end."""
+    def outcome(self, view: View, labels: tuple[str, str, str], outcome: Outcome) -> None:
+        """Record a request's end under its protocol, operation and status."""
         role = "client" if outcome.side == view.side else "server"
-        self.count(m.REQUESTS, view, (protocol, role, outcome.op, outcome.status))
+        protocol, op, status = labels
+        self.count(m.REQUESTS, view, (protocol, role, op, status))
         if outcome.error:
             self.count(m.REQUEST_ERRORS, view, (protocol, role))
         if outcome.status == UNANSWERED:

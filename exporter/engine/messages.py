@@ -75,8 +75,8 @@ class Messages:
         for outcome in outcomes:
             op = outcome.op if outcome.op in dissector.operations else "other"
             known = outcome.response is None or outcome.status in dissector.statuses
-            bounded = outcome._replace(op=op, status=outcome.status if known else "other")
-            self.later(conn, (self._c.accounts.outcome, ALL, (dissector.name, bounded)))
+            labels = (dissector.name, op, outcome.status if known else "other")
+            self.later(conn, (self._c.accounts.outcome, ALL, (labels, outcome)))
 
     def later(self, conn: Connection, event: Event) -> None:
         """Account for something as soon as the views' names are known: now, if they are."""

@@ -17,6 +17,11 @@ from exporter.model import ACK, FIN, RST, SYN, Packet
 
 __all__ = ["Segments"]
 
+OPENS_OR_ENDS = SYN | FIN
+# Events, as the receiver and as the sender of a segment see it.
+OPENS, SYN_ACK = ("syn_in", "syn_out"), ("synack_in", "synack_out")
+GOES_ON, ENDS = ("data_in", "data_out"), ("fin_in", "fin_out")
+
 
 class Segments:
     """Follow TCP connections segment by segment."""
@@ -51,13 +56,18 @@ class Segments:
             return
         if conn.fresh and packet.length:
             self._lifecycle.inspect(conn)
-        _sync(conn.half0)
-        _sync(conn.half1)
-        order = classify(own, packet)
-        if order >= OLD:
-            self._old(conn, own, packet, order)
-        self._states(conn, own, now, packet)
-        if conn.half0.stream is not None or conn.half1.stream is not None:
+        first, second = conn.half0, conn.half1
+        _sync(first)
+        _sync(second)
+        if packet.seq == own.next and not flags & OPENS_OR_ENDS:
+            own.next = packet.seq + packet.length & MASK
+        else:
+            order = classify(own, packet)
+            if order >= OLD:
+                self._old(conn, own, packet, order)
+        if flags & OPENS_OR_ENDS or conn.handshake or conn.fin or not _established(conn):
+            self._states(conn, own, now, packet)
+        if first.stream is not None or second.stream is not None:
             self._payload(conn, own, now, packet)
         _release(conn)
 
@@ -99,18 +109,18 @@ class Segments:
                     self._step(view, "acked")
         if flags & SYN:
             self._opening(conn, half, now, packet)
-            kind = "synack" if flags & ACK else "syn"
+            events = SYN_ACK if flags & ACK else OPENS
         elif flags & FIN:
-            kind = "fin"
+            events = ENDS
             if fin is None:
                 fin = conn.fin = [-1, -1]
             fin[side] = (packet.seq + packet.length + 1) & MASK
         else:
-            kind = "data"
+            events = GOES_ON
             if conn.handshake is not None and flags & ACK:
                 self._opened(conn, half, now)
         for view in conn.views:  # of a forwarded connection, side 0's
-            self._step(view, f"{kind}_out" if view.side & 1 == side else f"{kind}_in")
+            self._step(view, events[view.side & 1 == side])
         if fin is not None and all(view.state in tcp.ENDED for view in conn.views):
             self._over(conn, now, "fin")
 
@@ -250,13 +260,17 @@ def _want_all(conn: Connection) -> None:
             half.stream.skip = 0
 
 
+def _established(conn: Connection) -> bool:
+    for view in conn.views:  # noqa: SIM110 - this is asked for each segment: a generator takes four times as long
+        if view.state != tcp.ESTABLISHED:
+            return False
+    return True
+
+
 def _release(conn: Connection) -> None:
     """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
     first, second = conn.half0, conn.half1
-    steady = conn.fin is None and not conn.reason
-    for view in conn.views:
-        steady = steady and view.state == tcp.ESTABLISHED
-    if steady and _even(first) and _even(second):
+    if conn.fin is None and not conn.reason and _established(conn) and _even(first) and _even(second):
         first.skip, second.skip = _wanted(conn, first), _wanted(conn, second)
     else:
         first.skip = second.skip = NEVER
