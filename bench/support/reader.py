@@ -90,11 +90,7 @@ class Ours:
         gc.set_threshold(50_000, 20, 100)
 
     def read(self) -> int:
-        count = self.source.poll(0)
-        if not count:
-            self.worker.drained = time.time()
-        self.worker._by_clock(time.time())
-        return count
+        return self.worker.turn()
 
     def totals(self) -> tuple[int, int]:
         self.worker.engine.tick(time.time())
