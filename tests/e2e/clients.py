@@ -54,4 +54,3 @@ class Clients:
 
     def iperf3(self, port: int, *flags: str) -> None:
         self._start("iperf3", "-c", self.address, "-p", str(port), *flags)
-        self.wait()

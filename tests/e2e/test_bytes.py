@@ -31,6 +31,7 @@ BOTH_ENDS: Ends = (NEAR, FAR)
 WAYS = {
     "near": (("--no-identity.namespaces",), ONE_END),
     "near and far": ((), BOTH_ENDS),
+    "two workers": (("--no-identity.namespaces", "--workers", "2"), ONE_END),
     "psutil": (("--identity.method", "psutil"), ONE_END),
 }
 """Flags, and whose connections are counted: a veth leads to a pod, whose end is ours too where we can see into it."""
@@ -46,12 +47,21 @@ def talk(pair: Pair, clients: Many, keys: dict[str, Path]) -> None:
         client.psql(ports["postgres"])
         client.dig(ports["dns"])
         client.dig(ports["dns"], "+tcp")
-        client.wait()
-        for flags in IPERF3:
-            client.iperf3(ports["iperf3"], *flags)
+    wait(clients)
+    for flags in IPERF3:  # a server serves one client at a time
+        for version in range(2):
+            at_once = clients[version::2]
+            for client, ports, _ in at_once:
+                client.iperf3(ports["iperf3"], *flags)
+            wait(at_once)
     for version, address in PINGS:
         for size in ("56", "4000"):
             pair.there.run("ping", version, "-c", "2", "-i", "0.2", "-s", size, address)
+
+
+def wait(clients: Many) -> None:
+    for client, _, _ in clients:
+        client.wait()
 
 
 def total(flows: list[Flow]) -> int:

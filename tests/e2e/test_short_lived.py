@@ -53,8 +53,9 @@ def test_none_of_the_short_lived_is_wrong(
     servers.slow(SLOW["http"], SLOW["dns"])
     exporter = on_veth("--no-identity.namespaces")  # the near ends alone
     times = SHORT if short else FULL
+    _, scrape = exporter.settled(pair.interface)
     for number, (what, command) in enumerate(LOOPS.items()):
-        _, base = exporter.settled(pair.interface)
+        base = Scrape(scrape.text)
         tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / f"{number}.pcap")
         pair.here.run("sh", "-c", f"for i in $(seq {times}); do {command} >/dev/null || exit 1; done")
         _, scrape = exporter.settled(pair.interface, base)
