@@ -34,14 +34,14 @@ class Messages:
         if inspector is None or inspector.dissector is None:
             return
         for dissector, message in said:
-            self._speaks(conn, inspector, dissector)
+            if dissector.name != conn.protocol:
+                self._speaks(conn, inspector, dissector)
             self._one(conn, inspector, (side, now), message)
-        self._speaks(conn, inspector, inspector.dissector)
+        if inspector.dissector.name != conn.protocol:
+            self._speaks(conn, inspector, inspector.dissector)
 
     def _speaks(self, conn: Connection, inspector: Inspector, dissector: Dissector) -> None:
-        """Note the protocol; requests of the one before get no answers any more."""
-        if dissector.name == conn.protocol:
-            return
+        """Note a new protocol; requests of the one before get no answers any more."""
         if conn.protocol and inspector.exchange is not None:
             self.outcomes(conn, inspector.exchange.close())
             inspector.exchange = None

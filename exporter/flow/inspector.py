@@ -6,7 +6,6 @@ and buffers are bounded; a connection that nobody claims within the budget stays
 """
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
@@ -16,7 +15,6 @@ from exporter.model import Message
 __all__ = ["Budget", "Inspection", "Inspector", "Said"]
 
 PROBE_BYTES = 4096
-T = TypeVar("T")
 MAX_ERRORS = 8
 """So many datagrams that are not what they began as, and the flow is none of it."""
 MAX_SKIP = 1 << 58
@@ -122,7 +120,11 @@ class Inspector:
             return MAX_SKIP
         if self._parser is None:
             return 0
-        skip = self._guarded(lambda parser: parser.skip(side), default=MAX_SKIP)
+        try:
+            skip = self._parser.skip(side)
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._fault()
+            return MAX_SKIP
         if skip >= 0:
             return skip
         self._silent |= 1 << side
@@ -132,25 +134,24 @@ class Inspector:
 
     def lost(self, side: int) -> None:
         """Say that wanted bytes of a side are missing."""
-        if not self._guarded(lambda parser: parser.gap(side), default=False):
+        try:
+            resumes = self._parser is not None and self._parser.gap(side)
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._fault()
+            return
+        if not resumes:
             self._give_up()
 
     def close(self, side: int) -> list[Said]:
         """Say that a side sends no more."""
         dissector = self.dissector
-        none: list[Message] = []
-        said = self._guarded(lambda parser: list(parser.close(side)), default=none)
-        return [(dissector, message) for message in said] if dissector else []
-
-    def _guarded(self, method: Callable[[Parser], T], *, default: T) -> T:
-        """Call the parser; whatever it raises ends the inspection and is counted."""
-        if self._parser is None or not self.active:
-            return default
+        if self._parser is None or dissector is None:
+            return []
         try:
-            return method(self._parser)
+            return [(dissector, message) for message in self._parser.close(side)]
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
             self._fault()
-        return default
+        return []
 
     def _parse(self, side: int, data: bytes) -> list[Said]:
         out: list[Said] = []
