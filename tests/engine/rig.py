@@ -48,7 +48,17 @@ class Rig:
     """One engine, its ledger and its clock. `fast=False`: every frame takes the general path."""
 
     def __init__(
-        self, /, *, local=LOCAL, broadcast=(), fast=True, dissectors=None, begin=True, resumed=False, **config
+        self,
+        /,
+        *,
+        local=LOCAL,
+        broadcast=(),
+        fast=True,
+        dissectors=None,
+        begin=True,
+        resumed=False,
+        listen=True,
+        **config,
     ):
         self.config = msgspec.convert(config, Config)
         self.ledger = Ledger(self.config.metrics, now=START)
@@ -57,7 +67,7 @@ class Rig:
         self.ended: list[Ended] = []
         self.said: list[tuple[int, object]] = []
         known = dpi.load() if dissectors is None else dissectors
-        self.engine = Engine(self.config, known, self.ledger, Listener(self))
+        self.engine = Engine(self.config, known, self.ledger, Listener(self) if listen else None)
         if begin:
             self.engine.begin(self.now, resumed=resumed, first_serial=100)
         self.places(0, local, broadcast)
