@@ -25,7 +25,7 @@ LOOPS = {
     "dig of 45 ms": f"dig +tries=1 @{Pair.there4} -p {SLOW['dns']} 45.example.test",
     "dig over TCP": f"dig +tries=1 +tcp @{Pair.there6} -p {THERE['dns']} www.example.test",
 }
-FULL, SHORT = 500, 100
+FULL, SHORT = 500, 60
 
 
 def known(scrape: Scrape, what: str, flows: list[Flow]) -> float:
