@@ -328,3 +328,68 @@ def test_a_dissectors_defect_ends_its_inspection_only():
     rig = Rig(dissectors=known).put(*one.handshake(), one.c("PA", b"x"), one.s("PA", b"y")).settle()
     assert rig.moved(m.DISSECTOR_FAULTS) == {("", ("a",)): 1}
     assert rig.captured == rig.bytes
+
+
+def recorded():
+    """A dissector that keeps what it is told, and the list that it keeps it in."""
+    told = []
+
+    class Recorder(Parser):
+        def feed(self, side, data):
+            told.append((side, data))
+            return ()
+
+        def gap(self, side):
+            told.append((side, "gap"))
+            return True
+
+        def close(self, side):
+            told.append((side, "close"))
+            return ()
+
+    return told, [dissector("a", lambda _: Recorder(), lambda *_: YES, op="x", status="y")]
+
+
+def test_a_loss_that_an_empty_segment_shows_is_told_before_what_follows():
+    told, known = recorded()
+    one = Talk()
+    rig = Rig(dissectors=known).put(*one.handshake(), one.c("PA", b"a"))
+    one.c("PA", b"lost")
+    rig.put(one.c("A"), one.c("PA", b"b"))
+    assert told == [(0, b"a")]
+    rig.put(one.s("A"))
+    assert told == [(0, b"a"), (0, "gap"), (0, b"b")]
+
+
+def test_late_bytes_are_no_loss():
+    told, known = recorded()
+    one = Talk()
+    rig = Rig(dissectors=known).put(*one.handshake(), one.c("PA", b"a"))
+    late = one.c("PA", b"late")
+    rig.put(one.c("A"), late, one.c("PA", b"b"))
+    assert told == [(0, b"a"), (0, b"late"), (0, b"b")]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_side_that_has_said_all_is_closed_once(lost):
+    told, known = recorded()
+    one = Talk()
+    rig = Rig(dissectors=known).put(*one.handshake(), one.c("PA", b"a"), one.s("PA", b"b"))
+    missing = one.s("PA", b"lost")
+    rig.put(one.s("PA", b"c"), one.s("FA"))
+    assert told == [(0, b"a"), (1, b"b")]
+    rig.put(one.c("A") if lost else missing)
+    rest = [(1, "gap")] if lost else [(1, b"lost")]
+    assert told == [(0, b"a"), (1, b"b"), *rest, (1, b"c"), (1, "close")]
+    rig.put(one.c("FA"), one.s("A")).settle()
+    assert told[-1] == (0, "close")
+    assert told.count((1, "close")) == 1
+
+
+def test_numbers_that_wrap_stay_on_the_fast_path():
+    one = Talk(isn=(1000, 0xFFFFFFFF - 5000))
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1), *cut(one, 1, response(50_000), [1000]))
+    one.next[1] &= 0xFFFFFFFF
+    rig.put(one.s("A"))
+    assert rig.conn.half1.next == one.next[1] < 50_000
+    assert rig.conn.half1.skip >= 0

@@ -376,10 +376,14 @@ def test_a_segment_that_cannot_be_read_changes_nothing():
     rig = Rig().put(*one.handshake())
     good = bytearray(one.c("FA"))
     good[46] = 0x10  # a data offset of 4 bytes
+    before = rig.conn.half0.next
     rig.put(bytes(good))
     assert rig.states == ("established",)
+    assert rig.conn.half0.next == before
     rig.settle()
     assert rig.captured == rig.bytes == 160
+    rig = Rig().put(bytes(good))
+    assert (rig.states, rig.conn.half0.next) == (("unknown",), -1)
 
 
 def test_forwarded_connections_have_a_state_too():
@@ -387,11 +391,22 @@ def test_forwarded_connections_have_a_state_too():
     one = Talk(End("198.51.100.1", 40_000), End("192.0.2.1", 80))
     frames = [*one.handshake(), one.c("PA", b"hello"), one.s("A"), *one.close()]
     rig = Rig()
+    seen = []
     for number, frame in enumerate(frames):
         coming, going = (ETH, inside) if number in (0, 2, 3, 5, 8) else (inside, ETH)
-        rig.put(frame, on=coming).put(frame[:6] + going.mac + frame[12:], on=going)
-        if number == 2:
-            assert rig.states == ("established",)
+        rig.put(frame, on=coming)
+        entered = rig.states
+        rig.put(frame[:6] + going.mac + frame[12:], on=going)
+        assert rig.states == entered  # the copy on its way out says nothing new
+        seen += entered
+    assert seen == [
+        "syn_sent",
+        *["established"] * 4,
+        "fin_wait_1",
+        "fin_wait_2",
+        "time_wait",
+        "time_wait",
+    ]
     rig.settle()
     (end,) = rig.ended
     assert (end.states, end.reason, end.totals[0] + end.totals[2]) == (("time_wait",), "fin", len(frames))
