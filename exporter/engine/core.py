@@ -43,16 +43,25 @@ class Engine:
     """One shard: its connections, its ledger."""
 
     def __init__(
-        self, config: Config, dissectors: Iterable[Dissector], ledger: Ledger, sink: Sink | None
+        self,
+        config: Config,
+        dissectors: Iterable[Dissector],
+        ledger: Ledger,
+        sink: Sink | None,
+        *,
+        share: int = 1,
     ) -> None:
-        """Count into `ledger`; tell `sink`, if there is one, of every message and ended connection."""
+        """Count into `ledger`; tell `sink`, if there is one, of every message and ended connection.
+
+        `share`: of how many workers this is one; each has its part of the table.
+        """
         budget = Budget(config.dpi.packets, config.dpi.bytes)
         self._faults = m.DISSECTOR_FAULTS
         self.context = context = Context(
             config=config,
             ledger=ledger,
             accounts=Accounts(ledger, packets=config.metrics.packets),
-            table=Table(config.flow.limit),
+            table=Table(max(1, config.flow.limit // share)),
             owners=Owners(0, enabled=False),
             places=Places(),
             inspection=Inspection(dissectors, budget, self._fault),

@@ -57,8 +57,9 @@ class Segments:
         if conn.fresh and packet.length:
             self._lifecycle.inspect(conn)
         first, second = conn.half0, conn.half1
-        _sync(first)
-        _sync(second)
+        if first.stream is not None or second.stream is not None:
+            _sync(first)
+            _sync(second)
         if packet.seq == own.next and not flags & OPENS_OR_ENDS:
             own.next = packet.seq + packet.length & MASK
         else:
@@ -270,8 +271,12 @@ def _established(conn: Connection) -> bool:
 def _release(conn: Connection) -> None:
     """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
     first, second = conn.half0, conn.half1
-    if conn.fin is None and not conn.reason and _established(conn) and _even(first) and _even(second):
-        first.skip, second.skip = _wanted(conn, first), _wanted(conn, second)
+    if conn.fin is not None or conn.reason or not _established(conn):
+        first.skip = second.skip = NEVER
+    elif first.stream is None and second.stream is None:
+        first.skip = second.skip = 0 if conn.fresh else EVERYTHING
+    elif _even(first) and _even(second):
+        first.skip, second.skip = _wanted(first), _wanted(second)
     else:
         first.skip = second.skip = NEVER
 
@@ -282,7 +287,5 @@ def _even(half: Half) -> bool:
     return stream is None or (not stream.held and stream.pos == half.next)
 
 
-def _wanted(conn: Connection, half: Half) -> int:
-    if conn.fresh:
-        return 0
+def _wanted(half: Half) -> int:
     return half.stream.skip if half.stream is not None else EVERYTHING

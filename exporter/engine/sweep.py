@@ -33,7 +33,7 @@ class Sweep:
         self._messages = messages
         ledger = context.ledger
         self._size = ledger.slot(m.TABLE_CONNECTIONS, None)
-        ledger.values[ledger.slot(m.TABLE_LIMIT, None)] = context.config.flow.limit
+        ledger.values[ledger.slot(m.TABLE_LIMIT, None)] = context.table.limit
         self._last_tick = 0.0
 
     def tick(self, now: float) -> None:

@@ -5,7 +5,10 @@ import gc
 import pytest
 
 from exporter import metrics as m
+from exporter.config import Config, Flow
+from exporter.engine import Engine
 from exporter.flow.connection import Connection, Half, View
+from exporter.ledger import Ledger
 from tests.engine import frames as f
 from tests.engine.frames import End, Talk
 from tests.engine.rig import ETH, LO, Rig
@@ -234,6 +237,15 @@ def test_a_flood_takes_no_conversations_place_and_every_byte_is_counted():
     assert rig.captured == 120 + 140 + 120_000
     rig.over()
     empty(rig)
+
+
+@pytest.mark.parametrize(("share", "limit"), [(1, 100), (4, 25), (1000, 1)])
+def test_each_worker_has_its_part_of_the_table(share, limit):
+    config = Config(flow=Flow(limit=100))
+    ledger = Ledger(config.metrics)
+    engine = Engine(config, (), ledger, None, share=share)
+    assert engine.context.table.limit == limit
+    assert ledger.values[ledger.slot(m.TABLE_LIMIT, None)] == limit
 
 
 # -- what is left --------------------------------------------------------------------------------------------------
