@@ -40,7 +40,7 @@ class Prometheus:
             "web.listen-address": f"127.0.0.1:{PORT}",
         }
         namespace.start(program, *[f"--{name}={value}" for name, value in flags.items()])
-        wait_for("Prometheus scrapes", lambda: namespace.connects("127.0.0.1", PORT) and self.scrapes(), 20)
+        wait_for("Prometheus scrapes", self.scrapes, 20)
 
     def ask(self, query: str) -> list[tuple[dict[str, str], float]]:
         """Give the vector that a query gives now."""
@@ -48,6 +48,11 @@ class Prometheus:
         return [(row["metric"], float(row["value"][1])) for row in json.loads(body)["data"]["result"]]
 
     def scrapes(self) -> int:
+        """How often it has scraped; 0 while it starts itself."""
+        try:
+            self.namespace.get(PORT, "/-/ready")
+        except (OSError, AssertionError):
+            return 0
         return int(sum(value for _, value in self.ask('count_over_time(up{job="netproc"}[10m])')))
 
     def names(self) -> list[str]:
