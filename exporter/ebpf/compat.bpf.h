@@ -43,6 +43,17 @@ typedef struct {
 struct cred {
 	kuid_t uid;
 };
+/* 5.12: net_cookie became a plain number, there from the namespace's beginning; before, an atomic one, made when asked. */
+struct ns_common {
+	unsigned int inum;
+};
+struct net {
+	struct ns_common ns;
+	__u64 net_cookie;
+};
+struct nsproxy {
+	struct net *net_ns;
+};
 /* 5.5: real_start_time became start_boottime. */
 struct task_struct {
 	unsigned int flags;
@@ -52,13 +63,10 @@ struct task_struct {
 	struct task_struct *real_parent;
 	struct mm_struct *mm;
 	const struct cred *cred;
+	struct nsproxy *nsproxy;
 	char comm[16];
 };
 
-/* 5.12: net_cookie became a plain number, there from the namespace's beginning; before, an atomic one, made when asked. */
-struct net {
-	__u64 net_cookie;
-};
 typedef struct {
 	struct net *net;
 } possible_net_t;

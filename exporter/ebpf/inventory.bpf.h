@@ -11,6 +11,7 @@ static __always_inline void row(struct holder *holder, struct sock *sk)
 	ends_of(&holder->key, sk);
 	holder->key.cookie = bpf_get_socket_cookie(sk);
 	holder->netns = netns_of(sk);
+	holder->space = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	holder->state = BPF_CORE_READ(sk, __sk_common.skc_state);
 	holder->type = BPF_CORE_READ(sk, sk_type);
 	holder->kernel = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
@@ -23,6 +24,7 @@ static __always_inline void adopt(struct sock *sk, const struct holder *holder, 
 	if (!owner || owner->origin != ORIGIN_NONE)
 		return;
 	owner->netns = holder->netns;
+	owner->space = holder->space;
 	owner->start = holder->start;
 	owner->tgid = holder->tgid;
 	owner->uid = holder->uid;

@@ -35,11 +35,11 @@ UNLIMITED = 0xFFFFFFFF
 KEY = Struct("=Q16s16sHHBBBx")
 COUNT = Struct("=4Q")
 BUDGET = Struct("=2I2I")
-FLOW = Struct("=4Q4QQQQQII4IIHBBBBB5x")
-OWNER = Struct("=QQQIIB7x")
+FLOW = Struct("=4Q4QQQQQII4IIHBBBBBxI")
+OWNER = Struct("=QQQIIIB3x")
 FRAME = Struct("=Q48sQIIIHBx")
 PROCESS = Struct("=IIQQQQII16s64s")
-HOLDER = Struct("=48sQQQQIIIIBBB5x16s")
+HOLDER = Struct("=48sQQQIIIIIBBBx16s")
 CONTROL = Struct("@I4x")
 SETTINGS = Struct("=IIII6HBB2x")
 
@@ -55,15 +55,15 @@ FIELDS: dict[str, tuple[Struct, tuple[str, ...]]] = {
     "flow": (
         FLOW,
         _fields(
-            "way last netns start cgroup tgid uid left retransmits states state origin error raw quiet pad"
+            "way last netns start cgroup tgid uid left retransmits states state origin error raw quiet pad space"
         ),
     ),
-    "owner": (OWNER, _fields("netns start cgroup tgid uid origin pad")),
+    "owner": (OWNER, _fields("netns start cgroup tgid uid space origin pad")),
     "frame": (FRAME, _fields("time key netns tgid size captured segments way pad data")),
     "process": (PROCESS, _fields("kind tgid time start cgroup cookie ppid uid comm executable")),
     "holder": (
         HOLDER,
-        _fields("key netns start inode cgroup tgid ppid uid fd state type kernel pad comm"),
+        _fields("key netns start inode space tgid ppid uid fd state type kernel pad comm"),
     ),
     "control": (CONTROL, _fields("generation pad")),
     "settings": (SETTINGS, _fields("workers packets bytes listener ports netns_helper task_helpers pad")),

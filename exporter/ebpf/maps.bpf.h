@@ -140,6 +140,7 @@ static __always_inline void own(struct flow *flow, const struct owner *owner)
 	flow->cgroup = owner->cgroup;
 	flow->tgid = owner->tgid;
 	flow->uid = owner->uid;
+	flow->space = owner->space;
 	flow->origin = owner->origin;
 }
 

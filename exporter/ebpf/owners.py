@@ -45,6 +45,8 @@ class Holder(NamedTuple):
 
     key: Key
     netns: int
+    """The namespace's cookie, and its inode."""
+    space: int
     start: int
     inode: int
     tgid: int
@@ -81,7 +83,19 @@ def read_events(records: Iterable[bytes]) -> Iterator[Process | Closed]:
 def read_holders(rows: bytes) -> Iterator[Holder]:
     whole = len(rows) // HOLDER.size * HOLDER.size
     for row in HOLDER.iter_unpack(rows[:whole]):
-        key, netns, start, inode, _, tgid, ppid, uid, fd, state, kind, kernel, comm = row
+        key, netns, start, inode, space, tgid, ppid, uid, fd, state, kind, kernel, comm = row
         yield Holder(
-            Key.read(key), netns, start, inode, tgid, ppid, uid, fd, state, kind, bool(kernel), text(comm)
+            Key.read(key),
+            netns,
+            space,
+            start,
+            inode,
+            tgid,
+            ppid,
+            uid,
+            fd,
+            state,
+            kind,
+            bool(kernel),
+            text(comm),
         )

@@ -50,6 +50,8 @@ class Flow(NamedTuple):
     error: int
     raw: int
     quiet: int
+    space: int
+    """The network namespace's inode; 0: look who else has this cookie."""
 
 
 class Seen(NamedTuple):

@@ -67,13 +67,14 @@ struct flow {
 	__u32 uid;
 	struct budget left;
 	__u32 retransmits;
-	__u16 states; /* bit n: in state n (TCP_) when first seen in this turn, or later */
+	__u16 states; /* bit n: was in state n (TCP_) in this turn, or left it */
 	__u8 state;   /* the last of them; 0: not TCP */
 	__u8 origin;
 	__u8 error; /* why the socket ended: an errno, or 0 */
 	__u8 raw;   /* a raw socket: what it receives are copies, of TCP and UDP counted elsewhere too */
 	__u8 quiet; /* nothing of it is brought up: its owner is in the map `quiet` */
-	__u8 pad[5];
+	__u8 pad;
+	__u32 space; /* the network namespace by its inode; 0: not known, see who else has this cookie */
 };
 _Static_assert(sizeof(struct flow) == 136, "flow");
 
@@ -84,8 +85,9 @@ struct owner {
 	__u64 cgroup;
 	__u32 tgid;
 	__u32 uid;
+	__u32 space;
 	__u8 origin;
-	__u8 pad[7];
+	__u8 pad[3];
 };
 _Static_assert(sizeof(struct owner) == 40, "owner");
 
@@ -131,7 +133,7 @@ struct holder {
 	__u64 netns;
 	__u64 start;
 	__u64 inode;
-	__u64 cgroup; /* task_file: 0, ask the process */
+	__u32 space;
 	__u32 tgid;
 	__u32 ppid;
 	__u32 uid;
@@ -139,10 +141,10 @@ struct holder {
 	__u8 state;
 	__u8 type; /* SOCK_ */
 	__u8 kernel;
-	__u8 pad[5];
+	__u8 pad;
 	char comm[16];
 };
-_Static_assert(sizeof(struct holder) == 120, "holder");
+_Static_assert(sizeof(struct holder) == 112, "holder");
 
 /* Of each worker, which turns it. */
 struct control {

@@ -95,6 +95,8 @@ SEC("cgroup/sock_create") int on_create(struct bpf_sock *sk)
 		return ALLOW;
 	owner->netns = bpf_get_netns_cookie(sk);
 	own_current(owner, ORIGIN_CREATED);
+	if (settings.task_helpers)
+		owner->space = BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), nsproxy, net_ns, ns.inum);
 	introduce(owner);
 	return ALLOW;
 }
@@ -241,7 +243,7 @@ SEC("tp_btf/inet_sock_set_state") int BPF_PROG(on_state, struct sock *sk, int be
 	if (!flow)
 		return 0;
 	flow->state = after;
-	flow->states |= 1 << (after & 15);
+	flow->states |= 1 << (before & 15) | 1 << (after & 15);
 	if (owner)
 		flow->origin = owner->origin;
 	if (after == TCP_CLOSE_STATE)

@@ -151,6 +151,9 @@ class Space:
         with self.entered(), socket.socket() as one:
             return int.from_bytes(one.getsockopt(socket.SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
 
+    def inode(self) -> int:
+        return Path("/run/netns", self.name).stat().st_ino
+
     def counters(self, interface: str) -> dict[str, int]:
         """What the kernel counted: packets and bytes with their Ethernet headers."""
         stats = json.loads(self.run("ip", "-s", "-j", "link", "show", interface))[0]["stats64"]

@@ -81,6 +81,7 @@ def test_a_process_and_its_time_are_the_kernels(watching, space):
     things[2].recv(1)
     for _, flow in of(watching.flows(), space):
         assert (flow.tgid, ticks(flow.start), flow.uid) == (os.getpid(), start_of(os.getpid()), os.geteuid())
+        assert flow.space == space.inode()
     for thing in things:
         thing.close()
 
@@ -200,7 +201,7 @@ def test_the_inventory_is_complete_and_true(watching, space):
     for thing in (listener, client, accepted):
         one = found[thing.fileno()]
         assert str(Path(f"/proc/self/fd/{one.fd}").readlink()) == f"socket:[{one.inode}]"
-        assert one.netns == space.cookie()
+        assert (one.netns, one.space) == (space.cookie(), space.inode())
         assert one.key.lport == thing.getsockname()[1]
         thing.close()
 

@@ -14,7 +14,7 @@ from exporter.ebpf.layout import Key
 pytestmark = [pytest.mark.bpf, pytest.mark.root, pytest.mark.netns]
 
 TCP, UDP, ICMP = 6, 17, 1
-ESTABLISHED, SYN_SENT, FIN_WAIT1, FIN_WAIT2 = 1, 2, 4, 5
+ESTABLISHED, SYN_SENT, SYN_RECV, FIN_WAIT1, FIN_WAIT2 = 1, 2, 3, 4, 5
 CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN = 7, 8, 9, 10
 ETHER = 14
 
@@ -88,7 +88,7 @@ def test_a_mapped_address_is_ipv4(watching, space):
     port, own = listener.getsockname()[1], client.getsockname()[1]
     key, flow = one(rows, space, lport=port, rport=own)
     assert (key.local, key.remote) == (bytes([127, 0, 0, 1]),) * 2
-    assert flow.states == 1 << ESTABLISHED
+    assert flow.states == 1 << SYN_RECV | 1 << ESTABLISHED
     assert flow.sent_bytes == 57
     for thing in (accepted, client, listener):
         thing.close()
@@ -158,12 +158,12 @@ def test_states_come_with_the_counts(watching, pair):
     rows = watching.flows()
     assert one(rows, pair.near)[1].state == CLOSE_WAIT
     server = one(rows, pair.far, rport=client.getsockname()[1])[1]
-    assert server.states == 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE
+    assert server.states == 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE
     assert (server.state, server.error) == (CLOSE, 0)  # what waits now is no socket any more
     client.close()
     time.sleep(0.05)
     flow = one(watching.flows(), pair.near)[1]
-    assert flow.states == 1 << LAST_ACK | 1 << CLOSE
+    assert flow.states == 1 << CLOSE_WAIT | 1 << LAST_ACK | 1 << CLOSE
     assert (flow.state, flow.error) == (CLOSE, 0)
     listener.close()
 
