@@ -182,6 +182,7 @@ def run(begun: Begun) -> None:
     worker.source = PcapSource(
         config.capture, worker.attach, Deal(index, count, inner), detach=worker.engine.detach
     )
+    worker.source.glimpse = worker.engine.glimpse
     worker.source.open()
     worker.meters = Meters(ledger, worker.source)
     for component, reason in sandbox.enter("worker", config, begun.number("lifeline-fd")):

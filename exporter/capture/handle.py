@@ -47,8 +47,7 @@ Detach = Callable[[str], None]
 BATCH = 1024
 """Packets until others get their turn."""
 TIMEOUT_MS = {"host": 2, "pod": 10}
-"""How late a packet of a quiet interface is handed over. A `curl` lives for 10 ms after its first packet: with 10 ms
-one in five of them was found, with 2 three (measured). It costs the kernel a timer for each handle, and a node has
+"""How late a packet of a quiet interface is handed over. It costs the kernel a timer for each handle, and a node has
 hundreds of pods' interfaces."""
 SETTLED = 1.0
 """Seconds after which no packet from before the filter can come any more."""
@@ -74,6 +73,8 @@ class Opening(NamedTuple):
     size: int
     """Bytes of the ring."""
     deal: Deal
+    immediate: bool = False
+    """Hand each packet over at once, instead of many together."""
 
 
 class Stats(NamedTuple):
@@ -113,7 +114,7 @@ class Handle:
         self.name = interface.name
         self.number = number
         self.up = True
-        self.pcap = _open(interface, settings.snaplen, opening.size)
+        self.pcap = _open(interface, settings.snaplen, opening)
         try:
             self.pcap.setnonblock()
             self._set_filter(settings, opening.deal)
@@ -177,7 +178,7 @@ class Handle:
         self.pcap.close()
 
 
-def _open(interface: Interface, snaplen: int, size: int) -> "pcap.pcap":
+def _open(interface: Interface, snaplen: int, opening: Opening) -> "pcap.pcap":
     name = interface.name
     if name == "-" or Path(name).is_file():
         raise CaptureError(
@@ -185,7 +186,14 @@ def _open(interface: Interface, snaplen: int, size: int) -> "pcap.pcap":
         )
     try:
         wait = TIMEOUT_MS.get(interface.role, TIMEOUT_MS["pod"])
-        return pcap.pcap(name, snaplen, promisc=False, timeout_ms=wait, immediate=False, buffer_size=size)
+        return pcap.pcap(
+            name,
+            snaplen,
+            promisc=False,
+            timeout_ms=wait,
+            immediate=opening.immediate,
+            buffer_size=opening.size,
+        )
     except OSError as error:
         raise CaptureError(f"{name}: {_words(error)}") from None
 

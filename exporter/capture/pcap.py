@@ -8,11 +8,13 @@ and none less than a MiB; with many pods it is exceeded rather than that.
 import os
 import select
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from exporter.capture.handle import Attach, Deal, Detach, GoneError, Handle, Opening, Stats, require_privilege
 from exporter.capture.interfaces import Selection, choose, is_glob, require_named
 from exporter.capture.links import SYSFS, UP, Link, is_up, read_links, uplinks
+from exporter.capture.tap import Tap
 from exporter.config import Capture
 from exporter.errors import CaptureError
 from exporter.model import Interface
@@ -58,6 +60,9 @@ class PcapSource:
         self._settings = settings
         self._attach = attach
         self._detach = detach
+        self.glimpse: Attach | None = None
+        """Asked for a callback for first packets, which then come a second time in the other one; None: never."""
+        self._taps: dict[str, Tap] = {}
         self._deal = deal or Deal()
         self._sysfs = sysfs
         self._handles: dict[str, Handle] = {}
@@ -124,21 +129,35 @@ class PcapSource:
             handle = Handle(interface, number, self._settings, Opening(size, self._deal))
             self._handles[handle.name] = self._by_fd[handle.fd] = handle
             self._epoll.register(handle.fd, select.EPOLLIN)
+            self._tap(interface, number)
         elif handle.interface == interface._replace(link=handle.interface.link):
             return
         handle.interface = interface._replace(link=handle.interface.link)
         self.renew(handle.name)
 
+    def _tap(self, interface: Interface, number: int) -> None:
+        """Take first packets at once where processes of the host begin their connections; it works without, later."""
+        if self.glimpse is None or interface.role != "host":
+            return
+        with suppress(CaptureError):
+            tap = self._taps[interface.name] = Tap(interface, number, self._settings, self._deal)
+            self._epoll.register(tap.fd, select.EPOLLIN)
+
     def renew(self, name: str) -> None:
         """Ask for a new callback, because what is known of the interface has changed."""
         if (handle := self._handles.get(name)) is not None:
             handle.attach(self._attach(handle.interface))
+        if self.glimpse is not None and name in self._taps:
+            self._taps[name].renew(self.glimpse)
 
     def _drop(self, handle: Handle) -> None:
         self._count(handle)
         self._epoll.unregister(handle.fd)
         del self._handles[handle.name], self._by_fd[handle.fd]
         handle.close()
+        if (tap := self._taps.pop(handle.name, None)) is not None:
+            self._epoll.unregister(tap.fd)
+            tap.close()
         if self._detach is not None:
             self._detach(handle.name)
 
@@ -159,7 +178,14 @@ class PcapSource:
     def poll(self, timeout: float = 0) -> int:
         """Wait for packets and deliver some of each interface's; give how many. 0: nothing is left for now."""
         count = 0
-        for fd, event in self._epoll.poll(timeout):
+        ready = self._epoll.poll(timeout)
+        taps = {tap.fd: tap for tap in self._taps.values()}
+        for fd, _ in ready:
+            if fd in taps:
+                taps[fd].dispatch()
+        for fd, event in ready:
+            if fd in taps:
+                continue
             if event & select.EPOLLERR:
                 self._look_at = 0  # it is down, or gone
             count += self.dispatch(fd)

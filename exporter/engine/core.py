@@ -93,6 +93,27 @@ class Engine:
         frame = fastpath.ethernet(port, self._segments.segment, slow)
         return fastpath.raw(frame) if link in RAW else frame
 
+    def glimpse(self, interface: Interface) -> fastpath.Frame:
+        """Give the function that takes first packets early; they open connections and are counted when they come again.
+
+        Only what is wholly unknown is opened: the last packets of an earlier connection may still be on their way.
+        """
+        port = self._ports[interface.name]
+        seen_as = ETHERNET if interface.link in RAW else interface.link
+        decoder = Decoder(tunnels=False, fragments=1)
+
+        def first(now: float, data: bytes) -> None:
+            try:
+                packets = decoder.decode(now, seen_as, data, len(data))
+            except UndecodableError:
+                return
+            for packet in packets:
+                packet.leaving = bool(interface.mac) and data[6:12] == interface.mac
+                key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
+                self.lifecycle.early(port, key, now, packet)
+
+        return first
+
     def detach(self, name: str) -> None:
         """Forget an interface's look-up tables; its connections stay."""
         port = self._ports.pop(name, None)

@@ -71,6 +71,12 @@ class Lifecycle:
             self._wake(conn, port, key, packet)
         return self._attach(conn, port, key, packet)
 
+    def early(self, port: Port, key: bytes, now: float, packet: Packet) -> None:
+        """Open a connection before its first packet is counted, if nothing at all is known under its key."""
+        table, place = self._c.table, (port.interface.scope, packet.transport)
+        if table.find(*place, key) is None and table.tombstone(*place, key) is None:
+            self.direction(port, key, now, packet)
+
     def listed(self, conn: Connection) -> None:
         """Enter a connection that the kernel lists and that has sent nothing yet."""
         self._c.table.add(conn)
