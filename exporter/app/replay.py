@@ -151,7 +151,9 @@ def _prometheus(ledger: Ledger, config: Config) -> str:
 
     buffer = memoryview(bytearray(ledgerfile.size(config.metrics)))
     ledger.publish(buffer)
-    return Renderer(config, [buffer], ShortNames()).render(Wish()).decode()
+    renderer = Renderer(config, [buffer], ShortNames())
+    renderer.own = False
+    return renderer.render(Wish()).decode()
 
 
 class Bar:

@@ -43,18 +43,24 @@ BEHIND = 30.0
 class Worker:
     """The loop: packets, the identity process' records, and what is due by the clock."""
 
-    def __init__(self, config: Config, ledger: Ledger, buffer: memoryview, channel: Channel) -> None:
-        """Wire a shard together."""
+    def __init__(
+        self,
+        config: Config,
+        ledger: Ledger,
+        buffer: memoryview,
+        channel: Channel,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Wire a shard together; `share`: which worker this is, of how many."""
         self.config = config
         self.ledger = ledger
         self.buffer = buffer
         self.channel = channel
-        self.engine = Engine(config, dpi.select(config.dpi.protocols), ledger, None)
+        self.engine = Engine(config, dpi.select(config.dpi.protocols), ledger, None, share=share[1])
         self.source: PcapSource
         self.meters: Meters
         self.drained = 0.0
-        self.share = (0, 1)
-        """Which worker this is, of how many."""
+        self.share = share
         self._scopes: dict[str, int] = {}
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
@@ -174,8 +180,7 @@ def run(begun: Begun) -> None:
             "the ledger of the worker before could not be read: counters begin at 0", reason=refused
         )
     end = socket.socket(fileno=begun.number("channel-fd"))
-    worker = Worker(config, ledger, buffer, Channel(end, Stats()))
-    worker.share = (index, count)
+    worker = Worker(config, ledger, buffer, Channel(end, Stats()), (index, count))
     serial = time.time_ns()
     worker.engine.begin(now, resumed=not refused, first_serial=serial)
     inner = config.decode.tunnels == "always"

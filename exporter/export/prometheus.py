@@ -35,6 +35,8 @@ class Renderer:
         self._status = Status()
         self._process = ProcessText()
         self._duration = 0.0
+        self.own = True
+        """Say what this process itself takes and how it fares; replay, which is to print the same each time, does not."""
         self.degraded: list[tuple[str, str]] = []
 
     def refresh(self) -> None:
@@ -72,12 +74,14 @@ class Renderer:
             if wish.wants(block.family):
                 found[block.family.name] = self._block(block, wish)
         degraded = (*self._status.degraded, *self.degraded)
-        for family, samples in own_samples(self._status, degraded, self.up(), self._duration).items():
+        said = own_samples(self._status, degraded, self.up(), self._duration) if self.own else {}
+        for family, samples in said.items():
             if samples and wish.wants(family):
                 lines = _own(family, samples, wish)
                 found[family.name] = _joined(found.get(family.name, []), lines)
         parts = [line for name in sorted(found) for line in found[name]]
-        parts.append(self._process.render(wish.names, openmetrics=wish.openmetrics))
+        if self.own:
+            parts.append(self._process.render(wish.names, openmetrics=wish.openmetrics))
         if wish.openmetrics:
             parts.append("# EOF\n")
         body = "".join(parts).encode()
