@@ -60,12 +60,7 @@ static __always_inline void ends_of_packet(struct key *key, const struct packet 
 static __always_inline struct flow *begin(struct __sk_buff *skb, void *map, __u32 worker, const struct key *key)
 {
 	struct flow fresh = {.last = bpf_ktime_get_coarse_ns()};
-	struct budget whole = {
-		.packets = {settings.packets, settings.packets},
-		.bytes = {settings.bytes, settings.bytes},
-	};
 	struct bpf_sock *sk = skb->sk, *full;
-	struct budget *left;
 	struct owner *owner;
 
 	if (!sk)
@@ -85,17 +80,7 @@ static __always_inline struct flow *begin(struct __sk_buff *skb, void *map, __u3
 		fresh.states = 1 << (fresh.state & 15);
 	}
 	fresh.raw = full->type == SOCK_RAW;
-	fresh.quiet = fresh.tgid && bpf_map_lookup_elem(&quiet, &fresh.tgid);
-	if (!key->rport) {
-		/* No connection: what comes up is limited by turn, so that a flood of beginnings fills nothing. */
-		whole.packets[RECEIVE] = whole.packets[TRANSMIT] = settings.listener;
-		fresh.left = whole;
-	} else {
-		left = bpf_map_lookup_elem(&budgets, key);
-		fresh.left = left ? *left : whole;
-		if (!left)
-			bpf_map_update_elem(&budgets, key, &whole, BPF_NOEXIST);
-	}
+	allow(&fresh, key);
 	return insert(map, worker, key, &fresh);
 }
 

@@ -144,6 +144,28 @@ static __always_inline void own(struct flow *flow, const struct owner *owner)
 	flow->origin = owner->origin;
 }
 
+/* What may be brought up of a connection, whichever of its turns this is. */
+static __always_inline void allow(struct flow *fresh, const struct key *key)
+{
+	struct budget whole = {
+		.packets = {settings.packets, settings.packets},
+		.bytes = {settings.bytes, settings.bytes},
+	};
+	struct budget *left;
+
+	fresh->quiet = fresh->tgid && bpf_map_lookup_elem(&quiet, &fresh->tgid);
+	if (!key->rport) {
+		/* No connection: limited by turn, so that a flood of beginnings fills nothing. */
+		whole.packets[RECEIVE] = whole.packets[TRANSMIT] = settings.listener;
+		fresh->left = whole;
+		return;
+	}
+	left = bpf_map_lookup_elem(&budgets, key);
+	fresh->left = left ? *left : whole;
+	if (!left)
+		bpf_map_update_elem(&budgets, key, &whole, BPF_NOEXIST);
+}
+
 /* Another CPU may have been faster; a full map sends it to the owner's overflow entry. */
 static __always_inline struct flow *insert(void *map, __u32 worker, const struct key *key, const struct flow *fresh)
 {

@@ -225,6 +225,7 @@ static __always_inline struct flow *flow_of(struct sock *sk, struct owner *owner
 		own(&fresh, owner);
 	else
 		fresh.netns = netns_of(sk);
+	allow(&fresh, &key);
 	return insert(map, worker, &key, &fresh);
 }
 

@@ -125,9 +125,8 @@ def test_a_stream_equals_the_interface(watching, pair, offload):
         assert counted == moved
     _, flow = one(rows, pair.near)
     wire, size = flow.sent + flow.sent_more, flow.sent_bytes + flow.sent_more_bytes
-    assert size == wire * 52 + 8 + (
-        8 << 20
-    )  # timestamps in every header; the SYN's options take eight bytes more
+    # Timestamps in every header, and eight bytes more in the SYN's; what was sent twice is on the wire twice.
+    assert 0 <= size - (wire * 52 + 8 + (8 << 20)) <= flow.retransmits * 1448
     print(f"\noffload {offload}: {flow.sent} packets here, {wire} on the wire")
     for thing in (accepted, client, listener):
         thing.close()
