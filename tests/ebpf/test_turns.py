@@ -25,11 +25,12 @@ BUDGET = 300
 def drain(pair):
     """A namespace whose packets to 192.0.2.9 go to a hardware address that nobody has."""
     pair.near.run("ip", "neigh", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:99", "dev", "v0")
+    pair.near.run("ip", "route", "add", "198.18.0.0/15", "via", "192.0.2.9")
     return pair.near
 
 
-def run(space, flood, sockets, number):
-    command = space.command(flood, "192.0.2.9", SIZE, sockets, number)
+def run(space, flood, sockets, number, to="192.0.2.9"):
+    command = space.command(flood, to if sockets else "198.18.0.1", SIZE, sockets, number)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -87,6 +88,14 @@ def test_a_full_map_keeps_the_sums_and_the_owners(watch, drain, flood):
     assert health[Health.UNCOUNTED_PACKETS] == 0
 
 
+def test_a_million_connections_are_counted_to_the_packet(watch, drain, flood):
+    """Each datagram to another end: most find the map full, and are their owner's all the same."""
+    watching = watch()
+    sums, owners, pid, sent = flood_and_count(watching, drain, flood, 0, 1_000_000)
+    assert (sums["packets"], sums["bytes"]) == (sent, sent * PACKET)
+    assert owners == {pid: sent}
+
+
 def test_a_full_ring_is_counted(watch, drain, flood):
     watching = watch(TINY._replace(flows=8192, budgets=8192))
     flood_and_count(watching, drain, flood, 200, 20_000)
@@ -135,14 +144,16 @@ def test_workers_share_by_connection(watch, space):
         thing.close()
 
 
-def test_what_a_packet_costs(watch, drain, flood, tool):
-    """The kernel's own measure of each program; the flood's packets are of known connections."""
+def test_what_a_packet_costs(watch, pair, flood, tool):
+    """The kernel's own measure of each program; the flood's packets are of one known connection."""
     watching = watch()
-    numbers = {row["id"]: row["name"] for row in programs(tool) if row["name"] in {"transmit", "on_send"}}
+    names = {"transmit", "receive", "on_send"}
+    with pair.far.entered():
+        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sink.bind((pair.peer, 20000))
     statistics = libbpf.keep_statistics()
-    before = {row["id"]: row for row in programs(tool) if row["id"] in numbers}
-    child = run(drain, flood, 64, 500_000)
-    child.communicate(timeout=60)
+    before = {row["id"]: row for row in programs(tool) if row["name"] in names}
+    run(pair.near, flood, 1, 500_000, pair.peer).communicate(timeout=60)
     cost = {}
     for row in programs(tool):
         if row["id"] in before:
@@ -152,8 +163,10 @@ def test_what_a_packet_costs(watch, drain, flood, tool):
                 cost[row["name"]] = min(spent / runs, cost.get(row["name"], 1e9))
     os.close(statistics)
     print("\n" + ", ".join(f"{name}: {spent:.0f} ns" for name, spent in cost.items()))
+    sink.close()
     watching.flows()
     assert cost["transmit"] <= BUDGET
+    assert cost["receive"] <= BUDGET
 
 
 def programs(tool):
