@@ -30,8 +30,7 @@ __all__ = ["run"]
 
 REAP = 0.25
 BUSY, PAUSE = 64, 0.004
-"""So many packets at once, and reading them a little later costs nobody anything: a turn itself costs 30 µs. A quiet
-interface is read at once, because there a short-lived process is to be found while it lives."""
+"""So many packets at once, and reading the next a little later costs nobody anything: a turn itself costs 30 µs."""
 PATIENCE = 3.0
 """Seconds to wait for the identity process before packets are read without it."""
 EXPIRY = 60.0

@@ -27,6 +27,8 @@ LEAST = 1 << 20
 WEIGHT = {"pod": 1, "host": 4}
 SOON, LOOK = 1.0, 10.0
 """Seconds until everything is read again: after interfaces came or went, and when nothing seems to have changed."""
+GLIMPSES = 500
+"""First packets that are read at once, between two calls of `refresh`."""
 REMEMBER = 3600.0
 """Seconds for which a vanished interface's totals are kept."""
 
@@ -63,6 +65,8 @@ class PcapSource:
         self.glimpse: Attach | None = None
         """Asked for a callback for first packets, which then come a second time in the other one; None: never."""
         self._taps: dict[str, Tap] = {}
+        self._tapping = True
+        self._glimpsed = 0
         self._deal = deal or Deal()
         self._sysfs = sysfs
         self._handles: dict[str, Handle] = {}
@@ -88,6 +92,7 @@ class PcapSource:
 
     def refresh(self, now: float) -> None:
         """Follow the machine's interfaces; cheap while none has changed. `now` is a monotonic time."""
+        self._set_taps(on=True)
         for handle in self._handles.values():
             handle.settle()
         names = frozenset(os.listdir(self._sysfs))  # noqa: PTH208  (several times a second)
@@ -141,7 +146,8 @@ class PcapSource:
             return
         with suppress(CaptureError):
             tap = self._taps[interface.name] = Tap(interface, number, self._settings, self._deal)
-            self._epoll.register(tap.fd, select.EPOLLIN)
+            if self._tapping:
+                self._epoll.register(tap.fd, select.EPOLLIN)
 
     def renew(self, name: str) -> None:
         """Ask for a new callback, because what is known of the interface has changed."""
@@ -156,7 +162,8 @@ class PcapSource:
         del self._handles[handle.name], self._by_fd[handle.fd]
         handle.close()
         if (tap := self._taps.pop(handle.name, None)) is not None:
-            self._epoll.unregister(tap.fd)
+            if self._tapping:
+                self._epoll.unregister(tap.fd)
             tap.close()
         if self._detach is not None:
             self._detach(handle.name)
@@ -179,17 +186,34 @@ class PcapSource:
         """Wait for packets and deliver some of each interface's; give how many. 0: nothing is left for now."""
         count = 0
         ready = self._epoll.poll(timeout)
-        taps = {tap.fd: tap for tap in self._taps.values()}
-        for fd, _ in ready:
-            if fd in taps:
-                taps[fd].dispatch()
+        self._glimpse({fd for fd, _ in ready})
         for fd, event in ready:
-            if fd in taps:
+            if fd not in self._by_fd:
                 continue
             if event & select.EPOLLERR:
                 self._look_at = 0  # it is down, or gone
             count += self.dispatch(fd)
         return count
+
+    def _glimpse(self, ready: set[int]) -> None:
+        """Read the taps, as long as first packets are few: each wakes us, and a thousand a second say nothing new."""
+        for tap in self._taps.values():
+            if tap.fd in ready:
+                self._glimpsed += tap.dispatch()
+        if self._glimpsed > GLIMPSES:
+            self._set_taps(on=False)
+
+    def _set_taps(self, *, on: bool) -> None:
+        self._glimpsed = 0
+        if on == self._tapping:
+            return
+        self._tapping = on
+        for tap in self._taps.values():
+            if on:
+                tap.drain()
+                self._epoll.register(tap.fd, select.EPOLLIN)
+            else:
+                self._epoll.unregister(tap.fd)
 
     def dispatch(self, fd: int) -> int:
         """Deliver packets of one interface; give how many."""

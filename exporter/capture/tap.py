@@ -43,6 +43,11 @@ class Tap:
             return min(BATCH, self._handle.dispatch())
         return 0
 
+    def drain(self) -> None:
+        """Throw away what waits: its time is over."""
+        with suppress(CaptureError):
+            self._handle.discard()
+
     def close(self) -> None:
         """Give it back."""
         self._handle.close()

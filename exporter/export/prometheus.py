@@ -36,7 +36,7 @@ class Renderer:
         self._process = ProcessText()
         self._duration = 0.0
         self.own = True
-        """Say what this process itself takes and how it fares; replay, which is to print the same each time, does not."""
+        """Say what this process itself takes; replay, which is to print the same each time, does not."""
         self.degraded: list[tuple[str, str]] = []
 
     def refresh(self) -> None:
