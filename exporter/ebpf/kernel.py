@@ -51,11 +51,20 @@ class Kernel:
         self.sizes = sizes or Sizes()
         self._objects: dict[str, Object] = {}
         self._links: dict[str, Link] = {}
+        self._made: list[int] = []
 
     def open(self, place: Place | None = None) -> None:
         """Load, give owners to the sockets that exist, then count. Counting begins last: so all have owners."""
+        try:
+            self._open(place or Place())
+        except (BpfError, OSError) as error:
+            self.close()
+            reason = error.reason if isinstance(error, BpfError) else "system"
+            self.degraded = dict.fromkeys(COMPONENTS, reason) | self.degraded
+
+    def _open(self, place: Place) -> None:
         for name in ("socket", "flow"):
-            self._load(name, place or Place())
+            self._load(name, place)
         if not self._objects:
             return
         self._make()
@@ -118,9 +127,9 @@ class Kernel:
         outer = {name: one.map_fd(name) for name in SHARED}
         for worker in range(self._settings.workers):
             sizes = (self.sizes.flows, self.sizes.flows, self.sizes.overflow, self.sizes.overflow)
-            made = [maps.create(HASH, "netproc_flows", (KEY.size, FLOW.size, entries)) for entries in sizes]
-            control = maps.create(ARRAY, "netproc_turn", (4, CONTROL.size, 1), MMAPABLE)
-            ring = maps.create(RINGBUF, "netproc_frames", (0, 0, self.sizes.ring))
+            made = [self._own(HASH, "netproc_flows", (KEY.size, FLOW.size, entries)) for entries in sizes]
+            control = self._own(ARRAY, "netproc_turn", (4, CONTROL.size, 1), MMAPABLE)
+            ring = self._own(RINGBUF, "netproc_frames", (0, 0, self.sizes.ring))
             for slot, fd in enumerate(made):
                 put(outer["flows"], worker * SLOTS + slot, fd)
             put(outer["controls"], worker, control)
@@ -138,6 +147,11 @@ class Kernel:
             )
         if "socket" in self._objects:
             self.events = self._objects["socket"].map_fd("events")
+
+    def _own(self, kind: int, name: str, sizes: tuple[int, int, int], flags: int = 0) -> int:
+        fd = maps.create(kind, name, sizes, flags)
+        self._made.append(fd)
+        return fd
 
     def _attach(self, component: str, cgroup: int | None) -> None:
         """Attach a component's programs, all or none."""
@@ -180,12 +194,11 @@ class Kernel:
     def close(self) -> None:
         for link in self._links.values():
             link.close()
-        for handles in self.handles:
-            for fd in handles.descriptors()[:6]:  # the rest are the objects'
-                os.close(fd)
+        for fd in self._made:
+            os.close(fd)
         for loaded in self._objects.values():
             loaded.close()
-        self._links, self.handles, self._objects = {}, [], {}
+        self._links, self.handles, self._objects, self._made, self.events = {}, [], {}, [], -1
 
 
 def component_of(program: str) -> str:

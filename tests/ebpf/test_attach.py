@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from exporter.ebpf import libbpf, support
+from exporter.ebpf.kernel import Kernel, Sizes
+from exporter.ebpf.layout import Settings
 from exporter.ebpf.shard import Shard
 from exporter.ebpf.support import COMPONENTS, Place, examine, find_cgroup
 
@@ -176,6 +178,17 @@ def test_a_missing_file_is_named(objects, tmp_path):
     holder = start(tmp_path, "end")
     said = json.loads(holder.communicate(timeout=30)[0])
     assert said.keys() == {name for name, one in COMPONENTS.items() if one.object == "socket"}
+
+
+def test_what_the_kernel_refuses_is_named_and_nothing_stays(objects, bpftool):
+    before = ours(bpftool, "prog")
+    place = Place(objects=objects)
+    kernel = Kernel(examine(place), Settings(), Sizes(ring=12345))  # no power of two
+    kernel.open(place)
+    assert kernel.degraded == dict.fromkeys(COMPONENTS, "kernel")
+    assert (kernel.handles, kernel.events) == ([], -1)
+    assert ours(bpftool, "prog") <= before
+    kernel.close()
 
 
 def test_an_absent_library_is_named(objects, monkeypatch):

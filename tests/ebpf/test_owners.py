@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.ebpf.cgroups import Cgroups
 from exporter.ebpf.layout import Origin
 from exporter.ebpf.owners import Closed, Process, read_holders, ticks
 from exporter.ebpf.support import find_cgroup
@@ -266,5 +267,10 @@ def test_a_cgroup_is_its_folders_inode(watching, space):
             subprocess.run(["bash", "-ec", inner], check=True, timeout=10)
         ((_, flow),) = of(watching.flows(), space, transport=UDP, rport=9)
         assert flow.cgroup == folder.stat().st_ino
+        known = Cgroups(root)
+        assert known.path(flow.cgroup, 0) == f"/{folder.name}"
     finally:
         folder.rmdir()
+    assert known.path(flow.cgroup, 10) == f"/{folder.name}"  # it is gone, its name is not
+    assert known.path(root.stat().st_ino, 10) == "/"
+    assert not Cgroups(root).path(flow.cgroup, 0)
