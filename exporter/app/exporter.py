@@ -18,7 +18,7 @@ from exporter import log
 from exporter.app import sandbox
 from exporter.app.children import REFUSED
 from exporter.config import Config, load
-from exporter.errors import UserError
+from exporter.errors import ConfigError, UserError
 from exporter.export.names import ShortNames
 from exporter.export.prometheus import Renderer
 from exporter.export.web.live import Live
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(config, given)
     except UserError as error:
         log.get().error(str(error))
-        return REFUSED
+        return error.status if error.status == ConfigError.status else REFUSED
     return 0
 
 

@@ -38,6 +38,9 @@ def resolved(settings: Config) -> Config:
     if not settings.web.config_file:
         return settings
     path = str(Path(settings.web.config_file).absolute())
+    from exporter.export.web.live import Live
+
+    Live(path)
     if not os.access(path, os.R_OK):
         raise ConfigError(f"web.config_file: cannot read {path}")
     return msgspec.structs.replace(settings, web=msgspec.structs.replace(settings.web, config_file=path))

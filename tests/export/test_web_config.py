@@ -334,9 +334,9 @@ def test_clients_show_certificates(serve, ca):
 
 
 @needs_openssl
-def test_a_wrong_file_at_the_start_is_one_line_and_refused(serve, tmp_path):
+def test_a_wrong_file_at_the_start_is_one_line_and_status_2(serve, tmp_path):
     with serve("tls_server_config: {cert_file: a, key_file: b}") as running:
-        assert running.process.wait(10) == 3
+        assert running.process.wait(10) == 2
         lines = running.process.stderr.read().splitlines()
         assert len(lines) == 1
         assert "cannot use" in lines[0]
