@@ -1,0 +1,127 @@
+"""Series of a typical node: a ledger is filled through the engine's accounts from the mix below, and rendered."""
+
+import mmap
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import count, cycle
+
+from bench.support.value import Value
+from exporter import metrics
+from exporter.config import Config
+from exporter.engine.accounts import Accounts
+from exporter.export.names import ShortNames
+from exporter.export.negotiate import Wish
+from exporter.export.prometheus import Renderer
+from exporter.flow.connection import Connection, View
+from exporter.flow.exchange import UNANSWERED, Outcome
+from exporter.ledger import Ledger
+from exporter.model import IdentityKey, Kind, Message
+
+__all__ = ["fill", "identities", "run"]
+
+BUDGET = 10_000
+
+MIX = ((240, 1), (50, 3), (10, 8))
+"""So many identities speak so many protocols."""
+NAMES = 300
+"""Different process names; the histograms carry no container."""
+PROTOCOLS = ("tls", "http", "dns", "postgresql", "redis", "ssh", "mysql", "unknown")
+"""In this order. An identity with one protocol speaks one of the first three, in turn."""
+ONE = 3
+STATES = ("established", "time_wait")
+REASONS = ("fin", "timeout")
+OPERATIONS, STATUSES = ("GET", "POST", "PUT"), ("2xx", "4xx")
+"""Of an HTTP identity; 4xx is an error, and a request of it was once not answered."""
+VERSIONS = {"tls": "1.3", "http": "1.1"}
+FAR = {1: ("10.0.0.2",), 3: ("10.0.0.2", "192.0.2.1"), 8: ("10.0.0.2", "192.0.2.1")}
+"""Other ends by number of protocols: private, and the Internet for who speaks several."""
+LOCAL = bytes((10, 0, 0, 1))
+
+
+def identities() -> Iterator[tuple[IdentityKey, tuple[str, ...]]]:
+    """Give the mix: who, and his protocols."""
+    turn = cycle(PROTOCOLS[:ONE])
+    number = count()
+    for many, protocols in MIX:
+        for _ in range(many):
+            at = next(number)
+            who = IdentityKey(f"process-{at % NAMES}", f"{at:064x}")
+            yield who, (next(turn),) if protocols == 1 else PROTOCOLS[:protocols]
+
+
+def _view(who: IdentityKey, protocol: str, far: str) -> tuple[View, Connection]:
+    remote = bytes(map(int, far.split(".")))
+    transport = "udp" if protocol == "dns" else "tcp"
+    conn = Connection(0, transport, LOCAL + remote + b"\x9c\x40\x00\x50", 0.0)
+    conn.protocol = "" if protocol == "unknown" else protocol
+    conn.initiator = 0
+    view = View(0)
+    view.identity = who
+    conn.views = (view,)
+    return view, conn
+
+
+def _requests(accounts: Accounts, view: View, protocol: str) -> None:
+    message = Message(kind=Kind.REQUEST)
+    for operation in OPERATIONS:
+        for status in STATUSES:
+            outcome = Outcome(0, operation, status, status == "4xx", 0.0123, 0.0, message, message)
+            accounts.outcome(view, (protocol, operation, status), outcome)
+    given_up = Outcome(0, "GET", UNANSWERED, False, None, 0.0, message, None)
+    accounts.outcome(view, (protocol, "GET", UNANSWERED), given_up)
+
+
+def _speak(accounts: Accounts, who: IdentityKey, protocol: str, far: str) -> None:
+    """Count what connections of one protocol to one other end bring, from their beginning to their end."""
+    view, conn = _view(who, protocol, far)
+    view.rows = accounts.flow(view, conn)
+    view.peer = accounts.peer(view, conn)
+    accounts.opened(view, conn)
+    for stale, state in enumerate(STATES if conn.transport == "tcp" else ("active",)):
+        view.state, conn.staleness = state, stale
+        accounts.show(view, conn)
+    accounts.add(view, (7, 700), (9, 9_000))
+    for reason in REASONS if conn.transport == "tcp" else ("timeout",):
+        conn.reason = reason
+        accounts.closed(view, conn)
+    if conn.transport == "tcp":
+        accounts.handshake(view, "tcp", 0.0123)
+        accounts.retransmitted(view)
+    if protocol == "tls":
+        accounts.handshake(view, "tls", 0.0345)
+    if protocol == "http":
+        _requests(accounts, view, protocol)
+    if protocol in VERSIONS:
+        accounts.version(view, protocol, VERSIONS[protocol])
+
+
+def fill(accounts: Accounts, who: IdentityKey, protocols: Sequence[str]) -> None:
+    """Count what one of them does."""
+    for protocol in protocols:
+        for far in FAR[len(protocols)]:
+            _speak(accounts, who, protocol, far)
+
+
+def run(short: bool) -> dict[str, Value]:
+    config = Config()
+    ledger = Ledger(config.metrics, now=1.0)
+    accounts = Accounts(ledger, packets=config.metrics.packets)
+    for who, protocols in identities():
+        fill(accounts, who, protocols)
+    ledger.rates(1.0)
+    buffers = [memoryview(mmap.mmap(-1, 64 << 20)) for _ in range(2)]
+    assert ledger.publish(buffers[0])
+    text = Renderer(config, buffers, ShortNames()).render(Wish()).decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    overflow = sum(ledger.values[r.slot] for r in ledger.rows.values() if r.key[0] is metrics.SERIES_OVERFLOW)
+    assert not overflow, f"{overflow} label sets went to `other`"
+    for family, number in Counter(_family(line) for line in lines).most_common(4):
+        print(f"    {family}: {number}")
+    return {"series_typical_node": Value(len(lines), "series", BUDGET)}
+
+
+def _family(line: str) -> str:
+    name = line.partition("{")[0].partition(" ")[0]
+    for suffix in ("_bucket", "_count", "_sum"):
+        name = name.removesuffix(suffix)
+    return name

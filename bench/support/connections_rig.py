@@ -1,0 +1,110 @@
+"""New connections between real ends, and what each costs all of the exporter's processes. Prints JSON.
+
+The servers stand in the exporter's namespace, the clients behind a veth pair, and all of them on one core.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.support.exporter import Exporter
+from bench.support.far import HERE, Far
+from bench.support.space import pin
+from bench.support.tls import certificate
+
+HTTP_RATE, TLS_RATE = 2000, 150
+INTERFACE = "traffic1"
+FLAGS = (
+    *("--no-identity.namespaces",),  # the far end is on another machine, as far as we know
+    *("--flow.timeouts.tombstone", "1", "--flow.sweep-interval", "1"),  # what an end costs falls into the run
+)
+AFTER = 4.0
+"""Seconds until the last tombstone has weathered."""
+BASELINE = 5.0
+
+
+class Load(NamedTuple):
+    """A server and a client."""
+
+    name: str
+    serve: Sequence[str]
+    get: Sequence[str]
+
+
+def _idle(exporter: Exporter) -> dict[str, float]:
+    """Give the processor time a second while nothing happens."""
+    before, start = exporter.spent(), time.monotonic()
+    time.sleep(BASELINE)
+    after, took = exporter.spent(), time.monotonic() - start
+    return {role: (spent - before[role]) / took for role, spent in after.items()}
+
+
+def _measure(exporter: Exporter, far: Far, load: Load, idle: dict[str, float]) -> dict[str, float]:
+    server = subprocess.Popen(load.serve, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: pin(0))  # noqa: PLW1509
+    try:
+        assert server.stdout is not None
+        server.stdout.readline()
+        time.sleep(1)
+        sums = exporter.sums()
+        before, start = exporter.spent(), time.monotonic()
+        said = subprocess.run(
+            far.command(*load.get), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=lambda: pin(0)
+        ).stdout
+        time.sleep(AFTER)
+        after, took = exporter.spent(), time.monotonic() - start
+    finally:
+        server.kill()
+        server.wait()
+    done, failed, seconds = (float(word) for word in said.split())
+    assert not failed, f"{load.name}: {failed:.0f} connections failed"
+    gained = exporter.sums()
+    gained.subtract(sums)
+    opened = gained["netproc_connections_opened_total"]
+    assert opened >= done or gained["netproc_lost_packets_total"], f"{opened:.0f} of {done:.0f} counted"
+    found = {role: (spent - before[role] - idle[role] * took) / done for role, spent in after.items()}
+    print(
+        f"    {load.name}: { {role: round(1e6 * cost) for role, cost in found.items()} } µs", file=sys.stderr
+    )
+    return {
+        "us": 1e6 * sum(found.values()),
+        **{f"{role}_us": 1e6 * cost for role, cost in found.items()},
+        "rate": done / seconds,
+        "lost": gained["netproc_lost_packets_total"],
+    }
+
+
+def _loads(folder: str, seconds: int) -> list[Load]:
+    program = str(Path(folder) / "http")
+    source = Path(__file__).with_name("http.c")
+    subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
+    tls = (sys.executable, "-m", "bench.support.tls")
+    pem = str(certificate(folder))
+
+    def get(first: Sequence[str], port: str, rate: int) -> list[str]:
+        return [*first, "get", HERE, port, str(rate), str(rate * seconds)]
+
+    loads = [Load("http", (program, "serve", "80"), get((program,), "80", HTTP_RATE))]
+    for version, port in (("1.3", "443"), ("1.2", "8443")):
+        serve = (*tls, "serve", port, version, pem)
+        name = f"tls{version.replace('.', '')}"
+        loads.append(Load(name, serve, get(tls, port, TLS_RATE)))
+    return loads
+
+
+def main() -> None:
+    seconds = 5 if sys.argv[1] == "short" else 15
+    far = Far(INTERFACE)
+    with tempfile.TemporaryDirectory() as folder, Exporter(INTERFACE, *FLAGS) as exporter:
+        idle = _idle(exporter)
+        found = {load.name: _measure(exporter, far, load, idle) for load in _loads(folder, seconds)}
+        print(json.dumps(found))
+    far.close()
+
+
+if __name__ == "__main__":
+    main()
