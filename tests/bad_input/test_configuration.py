@@ -92,4 +92,4 @@ def test_no_web_configuration(complains: Complains) -> None:
 )
 def test_wrong_web_configuration(complains: Complains, tmp_path: Path, text: str) -> None:
     (tmp_path / "web.yml").write_text(text)
-    complains(r"web\.yml", 2, "run", *FREE, "--web.config.file", "web.yml")
+    complains(r"web\.yml", (1, 2), "run", *FREE, "--web.config.file", "web.yml")
