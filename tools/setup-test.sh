@@ -7,7 +7,8 @@ set -euo pipefail
 lock_setup
 stamped test && exit 0
 install_packages \
-    bind9-dnsutils ca-certificates curl dnsmasq-base ethtool git iperf3 iproute2 iputils-ping libcap2-bin mmdebstrap \
+    bind9-dnsutils bpftool ca-certificates clang curl dnsmasq-base ethtool git iperf3 iproute2 iputils-ping libbpf-dev libcap2-bin \
+    linux-libc-dev llvm mmdebstrap \
     nginx-light openssh-client openssh-server openssl postgresql procps prometheus socat tcpdump util-linux
 install_python '[dev,otel]'
 write_stamp test

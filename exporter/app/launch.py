@@ -41,8 +41,6 @@ def resolved(settings: Config) -> Config:
     from exporter.export.web.live import Live
 
     Live(path)
-    if not os.access(path, os.R_OK):
-        raise ConfigError(f"web.config_file: cannot read {path}")
     return msgspec.structs.replace(settings, web=msgspec.structs.replace(settings.web, config_file=path))
 
 

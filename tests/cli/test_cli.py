@@ -93,7 +93,10 @@ def test_a_user_error_is_one_line(
 
 def test_a_web_configuration_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "--web.config.file", "/nowhere/web.yml"]) == 2
-    assert capsys.readouterr().err == "netproc-exporter: web.config_file: cannot read /nowhere/web.yml\n"
+    assert (
+        capsys.readouterr().err
+        == "netproc-exporter: web.config.file: cannot read /nowhere/web.yml: No such file or directory\n"
+    )
 
 
 def test_an_unknown_protocol_is_named(capsys: pytest.CaptureFixture[str]) -> None:
