@@ -80,6 +80,7 @@ def said(corpus: Path) -> str:
 def table(said: str) -> Table:
     table = read_table(said)
     print("\n".join(row[0] for row in ROW.finditer(said)))
+    print(*re.findall(r"^.*\t(?:exit|timeout).*", said, re.MULTILINE), sep="\n")
     return table
 
 
