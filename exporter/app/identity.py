@@ -208,6 +208,7 @@ def run(begun: child.Begun) -> None:
     lifeline = int(begun.flags.get("lifeline-fd", -1))
     try:
         sources = Sources(begun.config.identity, stats)
+        sources.grouping.supervisor = os.getppid()
     except OSError as error:
         method = begun.config.identity.method
         raise UserError(

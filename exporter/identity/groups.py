@@ -10,6 +10,7 @@ from exporter.errors import ConfigError
 __all__ = ["Grouping"]
 
 PATTERNS = ("executable", "command", "unit")
+OURS = "netproc-exporter"
 LONGEST = 128
 """Characters of a process label."""
 
@@ -29,6 +30,12 @@ class Grouping:
     def __init__(self, rules: Sequence[GroupRule] = ()) -> None:
         """Compile; a bad pattern or name is a ConfigError that tells its place."""
         self.rules = [compile_rule(rule, f"identity.groups[{index}]") for index, rule in enumerate(rules)]
+        self.supervisor = 0
+        """Our own supervisor's pid; 0 where there is none."""
+
+    def own(self, pid: int, ppid: int) -> str:
+        """Give our own label if this is the supervisor or a child of its; empty: it is somebody else."""
+        return OURS if self.supervisor and self.supervisor in (pid, ppid) else ""
 
     def label(self, name: str, path: str, command: Sequence[str], unit: str) -> str:
         """Give the label of a process whose executable has this name and path."""

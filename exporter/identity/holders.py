@@ -22,6 +22,8 @@ FREE, LARGE = 16, 512
 SLICE = 0.01
 """Seconds of a sweep at a time; questions come in between."""
 CACHE = 32_768
+PLACES = 4
+"""Descriptors where sockets were found last: a server that closes one gets the same number for the next."""
 DEPTH = 8
 
 
@@ -60,6 +62,7 @@ class Holders:
         self.stats = stats
         self.clock = clock
         self.found: dict[int, int] = {}  # inode: pid << 32 | descriptor
+        self.places: dict[int, None] = {}  # as in found, newest last
         self.young: dict[int, float] = {}
         self.listed: set[int] | None = None  # before the first look all are old
         self.recent: dict[int, None] = {}
@@ -93,6 +96,9 @@ class Holders:
     def look(self, wanted: set[int], now: float) -> None:
         """Look where they most likely are. The set loses what is found."""
         begun = self.clock()
+        self.guess(wanted)
+        if not wanted:
+            return
         self.stats.scans += 1
         for index, pid in enumerate(self.candidates(now)):
             if not wanted:
@@ -102,6 +108,16 @@ class Holders:
         while len(self.recent) > RECENT:
             del self.recent[next(iter(self.recent))]
         self.spend(self.quick, begun)
+
+    def guess(self, wanted: set[int]) -> None:
+        """Look at the descriptors where sockets were found last. The set loses what is found."""
+        for place in reversed(list(self.places)):
+            inode = self.proc.inode(place >> 32, str(place & 0xFFFFFFFF))
+            if inode in wanted:
+                self.found[inode] = place
+                wanted.discard(inode)
+                if not wanted:
+                    return
 
     def candidates(self, now: float) -> Iterable[int]:
         """List new processes, newest first, then those met lately."""
@@ -155,7 +171,13 @@ class Holders:
         for inode, fd in sockets.items():
             self.found[inode] = pid << 32 | int(fd)
         if wanted is not None:
-            wanted.difference_update(sockets)
+            for inode in wanted.intersection(sockets):
+                wanted.discard(inode)
+                place = self.found[inode]
+                self.places.pop(place, None)
+                self.places[place] = None
+            while len(self.places) > PLACES:
+                del self.places[next(iter(self.places))]
 
     def holds(self, pid: int, inode: int) -> bool:
         """Tell whether this very process holds a socket."""

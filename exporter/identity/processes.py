@@ -80,7 +80,7 @@ class ProcfsProcesses:
         cgroup = parse_cgroups(cgroups)
         place = get_place(cgroup)
         owner = Owner(
-            process=self.grouping.label(name, path, command, place.unit),
+            process=self.grouping.own(pid, stat.ppid) or self.grouping.label(name, path, command, place.unit),
             pid=pid,
             start=round(get_boot_time() + stat.ticks * TICK, 2),
             executable=path,

@@ -134,14 +134,15 @@ class PsutilProcesses:
         name = clean(path.replace("\\", "/").rpartition("/")[2].removesuffix(" (deleted)") or name)
         uids = get(process.uids) if hasattr(process, "uids") else None
         parents = list(get(process.parents) or ())[:DEPTH]
+        parent = parents[0].pid if parents else 0
         return Owner(
-            process=self.grouping.label(name, path, command, ""),
+            process=self.grouping.own(process.pid, parent) or self.grouping.label(name, path, command, ""),
             pid=process.pid,
             start=process.create_time(),
             executable=path.removesuffix(" (deleted)"),
             command=command,
             uid=uids.effective if uids else -1,
-            ppid=parents[0].pid if parents else 0,
+            ppid=parent,
             ancestors=tuple((parent.pid, clean(text(get(parent.name)))) for parent in parents),
         )
 

@@ -50,3 +50,11 @@ def test_labels_are_bounded_and_printable():
     label = Grouping([GroupRule("{0}", command="(?s)(.*)")]).label("a", "", ("b\x07\n" + "c" * 1000,), "")
     assert label.startswith("b??c")
     assert len(label) == 128
+
+
+def test_the_supervisor_and_its_children_are_ours() -> None:
+    grouping = Grouping()
+    assert grouping.own(7, 7) == ""
+    grouping.supervisor = 7
+    assert grouping.own(7, 1) == grouping.own(9, 7) == "netproc-exporter"
+    assert grouping.own(9, 8) == ""
