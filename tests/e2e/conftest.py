@@ -5,12 +5,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.e2e.clients import Clients
 from tests.e2e.netns import Namespace, Pair
-from tests.e2e.running import Asked, Exporter
+from tests.e2e.running import Exporter
 from tests.e2e.servers import Servers
 
 HERE = {"http": 8080, "tls": 8443, "dns": 53, "ssh": 2222, "postgres": 5432, "iperf3": 5201}
@@ -69,7 +70,7 @@ def start(public: Path) -> Iterator[Start]:
     """Start exporters; at the test's end each must end as it should."""
     with ExitStack() as stack:
 
-        def run(namespace: Namespace, *flags: str, **options: Asked) -> Exporter:
+        def run(namespace: Namespace, *flags: str, **options: Any) -> Exporter:
             exporter = Exporter(namespace, public, *flags, **options)
 
             def stop() -> None:

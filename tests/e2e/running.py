@@ -32,12 +32,19 @@ class Asked(NamedTuple):
 class Exporter:
     """`netproc-exporter run` in a namespace. Standard error goes to a file, for the words of a failure."""
 
-    def __init__(self, namespace: Namespace, folder: Path, *flags: str, asked: "Asked | None" = None) -> None:
+    def __init__(
+        self,
+        namespace: Namespace,
+        folder: Path,
+        *flags: str,
+        asked: "Asked | None" = None,
+        before: tuple[str, ...] = (),
+    ) -> None:
         self.namespace = namespace
         self.asked = asked or Asked(namespace)
         self.log = folder / f"exporter-{namespace.name}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
-            self.process = namespace.start(PROGRAM, "run", *flags, stdout=log, stderr=log)
+            self.process = namespace.start(*before, PROGRAM, "run", *flags, stdout=log, stderr=log)
         self.started = time.monotonic()
         wait_for("/-/ready answers", self._ready, 15, says=self.said)
         self.ready_after = time.monotonic() - self.started
