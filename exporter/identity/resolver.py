@@ -17,7 +17,7 @@ from exporter.model import Answer, Ask, Gone, Owner, Watch
 
 __all__ = ["Resolver"]
 
-LIMIT = 200_000
+LIMIT = 32_768
 """Questions at a time."""
 BATCH = 2_000
 """Questions looked at between two looks at the channels."""
