@@ -24,7 +24,7 @@ SOCK_DIAG_BY_FAMILY = 20
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
 SOCKID = struct.Struct(">HH16s16s4sQ")  # ports and addresses; interface (the machine's byte order); cookie
 MESSAGE = struct.Struct("=BBBB48xIIIII")  # family, state, timer, retransmits; expires, queues, uid, inode
-SECOND = struct.pack("@ll", 1, 0)  # struct timeval
+SECOND = struct.pack("@ll", 1, 0)  # struct timeval; Python's own time-out costs a poll for each call
 NO_COOKIE = 0xFFFFFFFFFFFFFFFF
 INET_DIAG_CGROUP_ID = 21
 
@@ -89,7 +89,7 @@ class Netlink:
             raise OSError(errno.EAFNOSUPPORT, "no netlink")
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self.socket.bind((0, groups))
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, SECOND)  # settimeout() costs a poll each
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, SECOND)
         self.sequence = 0
 
     def close(self) -> None:
