@@ -8,7 +8,7 @@ from bench.support.exporter import Exporter
 from bench.support.packets import Packets, interfaces
 
 COUNTS = (10_000, 100_000)
-RATE = 4_000
+RATE = 5_000
 FLOOD = 1_000_000
 FLAGS = (
     *("--no-identity.namespaces", "--identity.interval", "0.5"),  # who does not exist is asked for five times
@@ -47,7 +47,7 @@ def _flood(interface: str) -> dict[str, int]:
     with Exporter(interface, *FLAGS) as exporter, Packets() as packets:
         time.sleep(3)
         packets.begin("flood", FLOOD, 0)
-        most, until = 0, time.monotonic() + 8
+        most, until = 0, time.monotonic() + 5
         while time.monotonic() < until:
             most = max(most, exporter.memory())
             time.sleep(0.2)
