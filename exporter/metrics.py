@@ -417,6 +417,15 @@ DISSECTOR_FAULTS = Family(
     ("protocol",),
     _NONE,
 )
+WORKER_ERRORS = Family(
+    "netproc.worker.errors",
+    "{packet}",
+    Kind.COUNTER,
+    "Packets that could not be read because of a defect of ours; please report the worker's log line.",
+    (),
+    _NONE,
+    closed=_ONE,
+)
 SERIES = Family(
     "netproc.series",
     "{series}",

@@ -62,6 +62,7 @@ class Worker:
         self.share = share
         self._scopes: dict[str, int] = {}
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
+        self._errors = ledger.slot(metrics.WORKER_ERRORS, None)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
 
     def attach(self, interface: Interface) -> Callable[[float, bytes], None]:
@@ -85,7 +86,11 @@ class Worker:
 
     def turn(self) -> int:
         """Read what is there and do what is due; give how many packets there were."""
-        count = self.source.poll(0)
+        try:
+            count = self.source.poll(0)
+        except Exception:  # noqa: BLE001 - one packet, and a defect of ours: the next one must still be read
+            count = 1
+            self._defect()
         if not count:
             self.drained = time.time()
         self._receive()
@@ -94,6 +99,12 @@ class Worker:
         if BUSY <= count < BATCH:
             time.sleep(PAUSE)
         return count
+
+    def _defect(self) -> None:
+        """Count a packet that our own code failed at; the first one is told of."""
+        if not self.ledger.values[self._errors]:
+            log.get().exception("a packet could not be read; further ones are only counted")
+        self.ledger.values[self._errors] += 1
 
     def _greet(self, poller: select.epoll) -> None:
         """Say hello and wait until we know which addresses are ours."""

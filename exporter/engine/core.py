@@ -26,7 +26,7 @@ from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
 from exporter.flow.connection import EVERYTHING, Connection, Half
 from exporter.flow.inspector import Budget, Inspection
-from exporter.flow.table import Table
+from exporter.flow.table import Table, shrink
 from exporter.flow.timeouts import Clock
 from exporter.ledger import Ledger
 from exporter.model import Answer, Frame, Interface, Listing, Packet
@@ -237,6 +237,13 @@ class Engine:
         """End what timed out, and see how stale the rest is; every few seconds."""
         self._orphans(now)
         self._sweep.sweep(now)
+        self.context.table.shrink()
+        self.context.owners.shrink()
+        for entries in (self.settlement.waiting, self.lifecycle.ended):
+            shrink(entries)
+        for port in self._ports.values():
+            for table in port.tables.values():
+                shrink(table)
 
     def close(self, now: float) -> None:
         """End everything: a file's last frame was read."""

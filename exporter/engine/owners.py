@@ -1,11 +1,12 @@
 """Questions to the identity process and its answers, by serial. No I/O: `outbox` is sent by whoever drives."""
 
 from exporter.flow.connection import Connection, View
+from exporter.flow.table import shrink
 from exporter.model import Answer, Ask, Gone, Hello, IdentityKey, Owner, Watch
 
 __all__ = ["Owners"]
 
-MAX_OUTBOX = 65_536
+MAX_OUTBOX = 16_384
 MAX_KNOWN = 4096
 
 
@@ -75,6 +76,11 @@ class Owners:
             self._send(Ask(serial, view.scope, conn.transport, *_ends(conn, view), conn.created))
         self._watched.clear()
         self._watching.clear()
+
+    def shrink(self) -> None:
+        """Give memory back after a flood."""
+        shrink(self._asked)
+        shrink(self._watched)
 
     def watched(self, answer: Answer) -> Connection | None:
         """Give the connection whose socket this answer is about."""

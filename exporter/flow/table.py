@@ -6,13 +6,16 @@ that has ended, so that a last ACK opens no new one.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from exporter.flow.connection import Connection, View
 
-__all__ = ["Table", "Tombstone", "mirror"]
+__all__ = ["Table", "Tombstone", "mirror", "shrink"]
 
 MAX_TOMBSTONES = 16_384
 CHANCES = 8
+SLACK, ROOMY = 1 << 20, 400
+"""A dictionary of this size is worth a look, and with so many bytes an entry it is mostly empty."""
 RECENT = 60.0
 
 
@@ -20,6 +23,15 @@ def mirror(key: bytes) -> bytes:
     """Give the key of the opposite direction."""
     size = (len(key) - 4) // 2
     return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
+
+
+def shrink(entries: dict[Any, Any]) -> None:
+    """Give back what a dictionary took when it was fuller: it never does so itself. Its identity stays."""
+    size = entries.__sizeof__()
+    if size > SLACK and len(entries) * ROOMY < size:
+        kept = list(entries.items())
+        entries.clear()
+        entries.update(kept)
 
 
 class Tombstone:
@@ -57,6 +69,12 @@ class Table:
         """Give the connections, in no promised order. The table must not change meanwhile."""
         for kind in self._by_kind.values():
             yield from kind.values()
+
+    def shrink(self) -> None:
+        """Give memory back after a flood."""
+        shrink(self.tombstones)
+        for kind in self._by_kind.values():
+            shrink(kind)
 
     def find(self, scope: int, transport: str, key: bytes) -> Connection | None:
         """Find the connection that a packet with this key belongs to, whichever its direction."""

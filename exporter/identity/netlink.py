@@ -178,8 +178,9 @@ class SockDiag:
     def close(self) -> None:
         self.netlink.close()
 
-    def prepare(self, now: float) -> None:
+    def prepare(self, now: float) -> float:
         """Do nothing: the kernel is always asked anew."""
+        return now
 
     def lookup(self, end: End) -> Socket | None:
         """Find the socket that the kernel would give this end's packets to: connection, else listener or wildcard."""

@@ -34,6 +34,7 @@ class Known(NamedTuple):
     stat: Stat
     name: str
     owner: Owner
+    exe: bytes
 
 
 class ProcfsProcesses:
@@ -59,17 +60,17 @@ class ProcfsProcesses:
             stat = self.proc.stat(pid)
         except OSError:
             return known if known and now - self.seen[pid] < JUST else None
-        if known is None or known.stat.ticks != stat.ticks or known.stat.comm != stat.comm:
+        same = known is not None and known.stat.ticks == stat.ticks and known.stat.comm == stat.comm
+        if known is None or not same or self.executable(pid) not in (known.exe, b""):
             known = self.known[pid] = self.build(pid, stat, now)
         self.seen[pid] = now
         return known
 
     def build(self, pid: int, stat: Stat, now: float) -> Known:
         """Read all that is told of a process; what may not be read stays empty."""
-        exe = status = cgroups = b""
+        exe = self.executable(pid)
+        status = cgroups = b""
         command: tuple[str, ...] = ()
-        with contextlib.suppress(OSError):
-            exe = self.proc.exe(pid)
         with contextlib.suppress(OSError):
             command = parse_command(self.proc.read(pid, "cmdline", 4096))
         with contextlib.suppress(OSError):
@@ -93,7 +94,13 @@ class ProcfsProcesses:
             pod=place.pod,
             ancestors=self.ancestors(stat.ppid, now),
         )
-        return Known(stat, name, owner)
+        return Known(stat, name, owner, exe)
+
+    def executable(self, pid: int) -> bytes:
+        """Read the executable's path; empty where that may not be. A wrapper and what it runs may share a `comm`."""
+        with contextlib.suppress(OSError):
+            return self.proc.exe(pid)
+        return b""
 
     def ancestors(self, ppid: int, now: float) -> tuple[tuple[int, str], ...]:
         """Give (pid, name) of the parents, nearest first; a parent's own record tells the rest."""

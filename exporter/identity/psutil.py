@@ -50,11 +50,13 @@ class PsutilSockets:
         self.clock = clock
         self.rows: dict[End, Socket] = {}
         self.budget = Budget(rate=0.05, burst=0.2)
+        self.read_at = 0.0
 
-    def prepare(self, now: float) -> None:
+    def prepare(self, now: float) -> float:
         if not self.budget.ready(now):
-            return
+            return self.read_at
         begun = self.clock()
+        self.read_at = now
         try:
             self.rows = self.read()
         except (psutil.Error, OSError) as error:
@@ -63,6 +65,7 @@ class PsutilSockets:
         self.budget.spend(spent)
         self.stats.dumps += 1
         self.stats.dump_seconds += spent
+        return self.read_at
 
     def read(self) -> dict[End, Socket]:
         rows: dict[End, Socket] = {}

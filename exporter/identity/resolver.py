@@ -22,6 +22,8 @@ LIMIT = 32_768
 BATCH = 2_000
 """Questions looked at between two looks at the channels."""
 SECOND = 0.25
+AGAIN, PATIENCE = 0.05, 2.0
+"""How often it is tried to see something newer than a question, and for how long."""
 SLOWEST = 60.0
 ATTEMPTS = 5
 """A socket that was never there on so many looks will not come."""
@@ -39,10 +41,11 @@ Key = tuple[int, int]
 class Question:
     """An Ask under way."""
 
-    __slots__ = ("answer", "ask", "due", "end", "key", "tries")
+    __slots__ = ("answer", "ask", "asked", "due", "end", "key", "tries")
 
-    def __init__(self, key: Key, ask: Ask) -> None:
+    def __init__(self, key: Key, ask: Ask, now: float = 0.0) -> None:
         self.key = key
+        self.asked = now
         self.ask = ask
         self.end = End(ask.transport, ask.local, ask.lport, ask.remote, ask.rport)
         self.tries = 0
@@ -83,7 +86,7 @@ class Resolver:
         if not valid(ask):
             self.out.append((channel, Answer(ask.serial, None)))
             return
-        question = Question((channel, ask.serial), ask)
+        question = Question((channel, ask.serial), ask, now)
         self.questions.pop(question.key, None)
         if len(self.questions) >= LIMIT:
             self.evict()
@@ -140,7 +143,7 @@ class Resolver:
 
     def take(self, now: float) -> Iterator[Question]:
         """Give what is due; entries of questions that are dropped or were moved are passed over."""
-        prepared: set[int] = set()
+        seen: dict[int, float] = {}
         for _ in range(BATCH):
             if not self.heap or self.heap[0][0] > now:
                 return
@@ -148,10 +151,12 @@ class Resolver:
             if question.due != due or self.questions.get(question.key) is not question:
                 continue
             scope = question.ask.scope
-            if scope not in prepared:
-                prepared.add(scope)
-                if sockets := self.sources.sockets(scope, now):
-                    sockets.prepare(now)
+            if scope not in seen:
+                sockets = self.sources.sockets(scope, now)
+                seen[scope] = sockets.prepare(now) if sockets else now
+            if seen[scope] < question.asked and now - question.asked < PATIENCE:
+                self.schedule(question, now + AGAIN)  # what can be seen is older than the question
+                continue
             yield question
 
     def find(self, question: Question, now: float) -> Finding:

@@ -22,8 +22,8 @@ class Sockets(Protocol):
 
     method: str
 
-    def prepare(self, now: float) -> None:
-        """Be as fresh as may be before a batch of look-ups."""
+    def prepare(self, now: float) -> float:
+        """Be as fresh as may be before a batch of look-ups; give from when what they see is (monotonic)."""
 
     def lookup(self, end: End) -> Socket | None:
         """Find the connection, else the listener or the wildcard socket that its packets go to."""

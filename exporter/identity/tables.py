@@ -82,10 +82,10 @@ class Tables:
         self.read_at = float("-inf")
         self.budget = Budget(rate=0.02, burst=0.1)
 
-    def prepare(self, now: float) -> None:
+    def prepare(self, now: float) -> float:
         """Make the tables fresh if that may be."""
         if now - self.read_at < FRESH or not self.budget.ready(now):
-            return
+            return self.read_at
         begun = self.clock()
         self.read_at = now
         self.rows = self.read()
@@ -93,6 +93,7 @@ class Tables:
         self.budget.spend(spent)
         self.stats.dumps += 1
         self.stats.dump_seconds += spent
+        return self.read_at
 
     def read(self) -> dict[Key, Row]:
         """Read them through the first process that still lives."""

@@ -130,3 +130,22 @@ def test_inside_of_a_tunnel_is_another_place(tunnel):
     assert (table.find(0, "tcp", one.forward) is one) is (not tunnel)
     assert table.find(0, one.kind, one.forward) is one
     assert table.remove(one)
+
+
+def test_a_dictionary_gives_back_what_it_took_when_it_was_full():
+    entries = dict.fromkeys(range(100000))
+    held, full = entries.get, entries.__sizeof__()
+    for n in range(99_990):
+        del entries[n]
+    assert entries.__sizeof__() == full
+    t.shrink(entries)
+    assert entries.__sizeof__() < full // 100
+    assert len(entries) == 10
+    assert held(99_995, "gone") is None  # who held a method of it holds it still
+
+
+def test_a_small_or_a_full_dictionary_is_left_alone():
+    full = dict.fromkeys(range(100000))
+    size = full.__sizeof__()
+    t.shrink(full)
+    assert full.__sizeof__() == size

@@ -104,6 +104,14 @@ def test_exec_gives_a_new_name(tree):
     assert processes.owner(7, 1.0).process == "curl"
 
 
+def test_exec_under_the_same_short_name_gives_a_new_name(tree):
+    processes, _ = make(tree)
+    tree.process(7, exe="/usr/bin/a-wrapper-with-psql", ticks=100)
+    assert processes.owner(7, 0.0).process == "a-wrapper-with-psql"
+    tree.process(7, exe="/usr/bin/a-wrapper-with-what-it-runs", ticks=100)  # 15 bytes of it are the same
+    assert processes.owner(7, 1.0).process == "a-wrapper-with-what-it-runs"
+
+
 def test_a_process_that_has_just_ended_keeps_its_name_a_moment(tree):
     processes, _ = make(tree)
     tree.process(7)
