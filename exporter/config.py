@@ -90,7 +90,7 @@ class Timeouts(Struct, forbid_unknown_fields=True, frozen=True):
 class Flow(Struct, forbid_unknown_fields=True, frozen=True):
     """The connection table."""
 
-    limit: Annotated[Count, Meta(description="connections of all workers together")] = 100_000
+    limit: Annotated[Count, Meta(description="connections of all workers together")] = 65_536
     publish_interval: Seconds = 1
     sweep_interval: Seconds = 5
     rate_window: Annotated[Seconds, Meta(description="time constant of the decaying rates")] = 10

@@ -168,7 +168,7 @@ class Identity:
         self.stats.errors["failed"] += self.sources.failures()
         self.sources.processes.prune(time.monotonic())
         if holders := self.sources.holders:
-            holders.prune()
+            holders.prune(busy=bool(self.resolver.questions))
             if holders.denied - {1}:
                 self.stats.degraded["descriptors"] = "permission"
 

@@ -21,7 +21,8 @@ FREE, LARGE = 16, 512
 """So many processes are read at each look; more, and one with so many sockets, only as the budget allows."""
 SLICE = 0.01
 """Seconds of a sweep at a time; questions come in between."""
-CACHE = 32_768
+CACHE, MOST = 32_768, 262_144
+"""Sockets remembered: while nobody asks, and while somebody does, who would else have them all read again."""
 PLACES = 4
 """Descriptors where sockets were found last: a server that closes one gets the same number for the next."""
 DEPTH = 8
@@ -189,10 +190,11 @@ class Holders:
         budget.spend(spent)
         self.stats.scan_seconds += spent
 
-    def prune(self) -> None:
-        """Forget: half of a full cache, and processes that are gone."""
-        if len(self.found) > CACHE:
-            for inode in list(self.found)[: len(self.found) - CACHE // 2]:
+    def prune(self, *, busy: bool = False) -> None:
+        """Forget: half of a full cache, and processes that are gone. `busy`: there are open questions."""
+        limit = MOST if busy else CACHE
+        if len(self.found) > limit:
+            for inode in list(self.found)[: len(self.found) - limit // 2]:
                 del self.found[inode]
         pids = self.listed or set()
         self.sizes = {pid: size for pid, size in self.sizes.items() if pid in pids}

@@ -49,7 +49,7 @@ class PsutilSockets:
         self.stats = stats
         self.clock = clock
         self.rows: dict[End, Socket] = {}
-        self.budget = Budget(rate=0.05, burst=0.2)
+        self.budget = Budget(rate=0.25, burst=0.5)
         self.read_at = 0.0
 
     def prepare(self, now: float) -> float:
