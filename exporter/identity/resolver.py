@@ -5,7 +5,7 @@ of too many. Descriptors are read only while some socket has no holder.
 """
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import NamedTuple
 
@@ -140,6 +140,9 @@ class Resolver:
             self.reply(finding, now)
         self.pids.clear()
         self.stats.pending = len(self.questions)
+        if len(self.heap) > 2 * len(self.questions) + MEMORY:  # most of it are questions that were dropped
+            self.heap = [entry for entry in self.heap if self.questions.get(entry[2].key) is entry[2]]
+            heapify(self.heap)
 
     def take(self, now: float) -> Iterator[Question]:
         """Give what is due; entries of questions that are dropped or were moved are passed over."""
