@@ -31,19 +31,33 @@ class Reader:
         self.pos = pos + size
         return pos
 
+    # The short integers are read a hundred times in a handshake: they do without `_take`.
+
     def u8(self) -> int:
         """Read one byte."""
-        return self.data[self._take(1)]
+        pos = self.pos
+        if pos >= self.end:
+            raise ShortError
+        self.pos = pos + 1
+        return self.data[pos]
 
     def u16(self) -> int:
         """Read two bytes."""
-        pos = self._take(2)
-        return int.from_bytes(self.data[pos : pos + 2], "big")
+        pos = self.pos
+        if pos + 2 > self.end:
+            raise ShortError
+        self.pos = pos + 2
+        data = self.data
+        return data[pos] << 8 | data[pos + 1]
 
     def u24(self) -> int:
         """Read three bytes."""
-        pos = self._take(3)
-        return int.from_bytes(self.data[pos : pos + 3], "big")
+        pos = self.pos
+        if pos + 3 > self.end:
+            raise ShortError
+        self.pos = pos + 3
+        data = self.data
+        return data[pos] << 16 | data[pos + 1] << 8 | data[pos + 2]
 
     def u32(self) -> int:
         """Read four bytes."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from exporter import config, log
-from exporter.app import child, sandbox
+from exporter.app import child, kernel, sandbox
 from exporter.errors import UserError
 from exporter.identity.channel import Channel
 from exporter.identity.listing import list_sockets
@@ -141,7 +141,9 @@ class Identity:
     def tell(self, now: float) -> None:
         """Send addresses and what interfaces lead to, as far as it is new."""
         whole = now >= self.whole_due
-        self.whole_due = now + WHOLE if whole else self.whole_due
+        if whole:
+            self.whole_due = now + WHOLE
+            kernel.trim()
         spaces = self.sources.namespaces
         if spaces and spaces.walk(now, force=True):
             self.sources.forget()

@@ -16,6 +16,7 @@ __all__ = [
     "raise_ambient",
     "restrict",
     "syscall",
+    "trim",
 ]
 
 CAPABILITIES = {
@@ -138,3 +139,10 @@ def restrict(names: Iterable[str]) -> None:
     for number in range(LAST_CAPABILITY + 1):
         if excess >> number & 1:
             prctl(PR.CAPBSET_DROP, number)
+
+
+def trim() -> None:
+    """Give the memory back that the C library keeps for later; where it is glibc."""
+    release = getattr(_libc, "malloc_trim", None)
+    if release is not None:
+        release(ctypes.c_size_t(0))

@@ -77,6 +77,9 @@ class Worker:
         poller.register(lifeline, select.EPOLLHUP)
         poller.register(self.channel.socket, select.EPOLLIN)
         self._greet(poller)
+        poller.unregister(
+            self.channel.socket
+        )  # answers can wait for the next turn: it is not worth another one
         poller.register(self.source.fileno(), select.EPOLLIN)
         while True:
             for fd, _ in poller.poll(max(0.0, min(self._due.values()) - time.time())):

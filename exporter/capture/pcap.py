@@ -27,7 +27,7 @@ LEAST = 1 << 20
 WEIGHT = {"pod": 1, "host": 4}
 SOON, LOOK = 1.0, 10.0
 """Seconds until everything is read again: after interfaces came or went, and when nothing seems to have changed."""
-GLIMPSES = 500
+GLIMPSES = 100
 """First packets that are read at once, between two calls of `refresh`."""
 REMEMBER = 3600.0
 """Seconds for which a vanished interface's totals are kept."""
