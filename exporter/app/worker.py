@@ -35,6 +35,7 @@ PATIENCE = 3.0
 """Seconds to wait for the identity process before packets are read without it."""
 EXPIRY = 60.0
 """How often the ledger looks for rows to drop."""
+FEW, MANY = 1_000, 10_000
 BEHIND = 30.0
 """The longest time without a sweep because packets of the past are still being read."""
 
@@ -62,6 +63,8 @@ class Worker:
         self.share = share
         self._scopes: dict[str, int] = {}
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
+        self._most = 0
+        """Connections at most since memory was last given back."""
         self._errors = ledger.slot(metrics.WORKER_ERRORS, None)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
 
@@ -102,6 +105,14 @@ class Worker:
         if BUSY <= count < BATCH:
             time.sleep(PAUSE)
         return count
+
+    def _give_back(self) -> None:
+        """Free what the interpreter keeps of a flood for later; with many connections that would take long."""
+        size = len(self.engine.context.table)
+        self._most = max(self._most, size)
+        if size < FEW < MANY < self._most:
+            self._most = size
+            gc.collect()
 
     def _defect(self) -> None:
         """Count a packet that our own code failed at; the first one is told of."""
@@ -167,6 +178,7 @@ class Worker:
         if now >= due["sweep"] and (now - self.drained < 1 or now - due["sweep"] > BEHIND):
             due["sweep"] = now + flow.sweep_interval
             self.engine.sweep(now)
+            self._give_back()
         if now >= due["tick"]:
             due["tick"] = now + flow.publish_interval
             self.source.refresh(time.monotonic())

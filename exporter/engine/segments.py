@@ -271,7 +271,7 @@ def _established(conn: Connection) -> bool:
 def _release(conn: Connection) -> None:
     """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
     first, second = conn.half0, conn.half1
-    if conn.fin is not None or conn.reason or not _established(conn):
+    if conn.fin is not None or conn.handshake is not None or conn.reason or not _established(conn):
         first.skip = second.skip = NEVER
     elif first.stream is None and second.stream is None:
         first.skip = second.skip = 0 if conn.fresh else EVERYTHING
