@@ -13,7 +13,7 @@ from exporter.export.names import ShortNames
 from exporter.export.negotiate import Wish
 from exporter.export.prometheus import Renderer
 from exporter.flow.connection import Connection, View
-from exporter.flow.exchange import UNANSWERED, Outcome
+from exporter.flow.exchange import Outcome
 from exporter.ledger import Ledger
 from exporter.model import IdentityKey, Kind, Message
 
@@ -32,7 +32,7 @@ ONE = 3
 STATES = ("established", "time_wait")
 REASONS = ("fin", "timeout")
 OPERATIONS, STATUSES = ("GET", "POST", "PUT"), ("2xx", "4xx")
-"""Of an HTTP identity; 4xx is an error, and a request of it was once not answered."""
+"""Of an HTTP identity; 4xx is an error."""
 VERSIONS = {"tls": "1.3", "http": "1.1"}
 FAR = {1: ("10.0.0.2",), 3: ("10.0.0.2", "192.0.2.1"), 8: ("10.0.0.2", "192.0.2.1")}
 """Other ends by number of protocols: private, and the Internet for who speaks several."""
@@ -68,8 +68,6 @@ def _requests(accounts: Accounts, view: View, protocol: str) -> None:
         for status in STATUSES:
             outcome = Outcome(0, operation, status, status == "4xx", 0.0123, 0.0, message, message)
             accounts.outcome(view, (protocol, operation, status), outcome)
-    given_up = Outcome(0, "GET", UNANSWERED, False, None, 0.0, message, None)
-    accounts.outcome(view, (protocol, "GET", UNANSWERED), given_up)
 
 
 def _speak(accounts: Accounts, who: IdentityKey, protocol: str, far: str) -> None:
@@ -78,8 +76,8 @@ def _speak(accounts: Accounts, who: IdentityKey, protocol: str, far: str) -> Non
     view.rows = accounts.flow(view, conn)
     view.peer = accounts.peer(view, conn)
     accounts.opened(view, conn)
-    for stale, state in enumerate(STATES if conn.transport == "tcp" else ("active",)):
-        view.state, conn.staleness = state, stale
+    for state in STATES if conn.transport == "tcp" else ("active",):
+        view.state = state
         accounts.show(view, conn)
     accounts.add(view, (7, 700), (9, 9_000))
     for reason in REASONS if conn.transport == "tcp" else ("timeout",):

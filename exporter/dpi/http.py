@@ -8,7 +8,6 @@ CONNECT's 2xx, somebody else speaks.
 """
 
 import re
-from collections import deque
 from collections.abc import Iterator
 
 from exporter.dissector import Dissector, Ends, Parser
@@ -26,7 +25,7 @@ _UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
 
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 _MAX_HEAD = 65536
-_MAX_PENDING = 1024
+_MAX_PENDING = 256
 
 HEAD, WAIT, LOST = range(3)
 """What a side is at outside bodies: heads; silence, as it asked to go over to another protocol; bytes were lost."""
@@ -56,7 +55,7 @@ class _Http(Parser):
 
     def __init__(self, ends: Ends) -> None:
         self._sides = (_Side(), _Side())
-        self._pending: deque[str] = deque(maxlen=_MAX_PENDING)
+        self._pending: list[str] = []  # a deque takes 600 bytes when it is empty
         self._over = False
         """Another protocol has taken over."""
 
@@ -103,6 +102,12 @@ class _Http(Parser):
             at = after
         state.held = data[at:]
 
+    def _wait(self, method: str) -> None:
+        """Note a request; of too many, the oldest is forgotten."""
+        if len(self._pending) >= _MAX_PENDING:
+            del self._pending[0]
+        self._pending.append(method)
+
     def _head(self, state: _Side, data: bytes, at: int, found: list[Message]) -> int:
         if data[at] in b"\r\n":
             return at + 1
@@ -119,13 +124,13 @@ class _Http(Parser):
         if response := RESPONSE.match(data, at):
             self._response(state, response, names, found)
         elif request := REQUEST.match(data, at):
-            self._pending.append(request[1].decode("ascii").upper())
+            self._wait(request[1].decode("ascii").upper())
             self._request(state, request, names, found)
         elif request := LENIENT.match(data, at):
-            self._pending.append("")
+            self._wait("")
             self._request(state, request, names, found)
         elif broken := BROKEN.match(data, at):
-            self._pending.append("")
+            self._wait("")
             found.append(_broken(broken, names))
         else:
             raise ParseError("start")
@@ -147,7 +152,7 @@ class _Http(Parser):
     def _response(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
         code = int(start[2])
         interim = code < 200 and code != 101
-        method = "" if interim or not self._pending else self._pending.popleft()
+        method = "" if interim or not self._pending else self._pending.pop(0)
         switch = _switch(code, method, names)
         found.append(
             Message(

@@ -64,6 +64,8 @@ class Messages:
             if inspector.exchange is None:
                 inspector.exchange = Exchange()
             self.outcomes(conn, inspector.exchange.add(now, side, message))
+            if not inspector.exchange:
+                inspector.exchange = None  # between two requests there is nothing to keep
         if self._c.sink is not None:
             self._c.sink.message(conn, now, side, message)
 
