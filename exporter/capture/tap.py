@@ -16,8 +16,12 @@ from exporter.model import Interface
 
 __all__ = ["Tap"]
 
-FIRST = "(tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn) or (ip6[6] == 6 and ip6[53] & 0x12 == 2) or (udp dst port 53)"
-"""The ports of name servers are a hint at who lives shortly, and prove nothing."""
+SYN4 = "tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn"
+SYN6 = "ip6[6] == 6 and ip6[53] & 0x12 == 2"
+QUESTION4 = "udp[10] & 0xf8 == 0 and udp[12:2] == 1 and udp[14:2] == 0"
+QUESTION6 = "ip6[6] == 17 and ip6[50] & 0xf8 == 0 and ip6[52:2] == 1 and ip6[54:2] == 0"
+"""A name server's question (RFC 1035 section 4.1.1): a query with one question and no answer, on any port."""
+FIRST = f"({SYN4}) or ({SYN6}) or ({QUESTION4}) or ({QUESTION6})"
 SNAPLEN = 256
 RING = 1 << 18
 """What finds no room here is only looked up later."""
