@@ -16,7 +16,7 @@ ANSWER = struct.pack(">6H", 7, 0x8180, 1, 1, 0, 0) + b"\7example\4test\0\0\1\0\1
 
 @pytest.fixture(scope="module")
 def passes():
-    return pcap.bpf(FIRST).filter
+    return pcap.bpf(FIRST.encode(), pcap.DLT_EN10MB).filter
 
 
 @pytest.mark.parametrize("ends", [FOUR, SIX], ids=["IPv4", "IPv6"])
