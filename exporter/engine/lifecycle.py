@@ -11,7 +11,7 @@ from exporter.flow import tcp
 from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
-from exporter.flow.sequence import distance
+from exporter.flow.serial import distance
 from exporter.flow.table import Tombstone, mirror
 from exporter.model import ACK, RST, SYN, Packet
 

@@ -12,7 +12,8 @@ from exporter.engine.messages import Messages
 from exporter.flow import tcp
 from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
 from exporter.flow.reassembly import NOTHING
-from exporter.flow.sequence import MASK, OLD, PARTLY_OLD, classify, distance, fills_hole, in_window
+from exporter.flow.sequence import OLD, PARTLY_OLD, classify, fills_hole, in_window
+from exporter.flow.serial import MASK, distance
 from exporter.model import ACK, FIN, RST, SYN, Packet
 
 __all__ = ["Segments"]

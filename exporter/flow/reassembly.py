@@ -5,7 +5,7 @@ behind it reaches the cap, or when the receiver acknowledges past it: then it wa
 Overlaps: the first copy wins, as it did when it was read.
 """
 
-from exporter.flow.sequence import MASK, distance
+from exporter.flow.serial import MASK, distance
 
 __all__ = ["NOTHING", "Stream"]
 

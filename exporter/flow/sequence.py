@@ -1,26 +1,17 @@
 """Sequence numbers of one direction (RFC 9293 section 3.4, RFC 1982 comparison): order, holes, retransmissions."""
 
 from exporter.flow.connection import Half
+from exporter.flow.serial import MASK, distance
 from exporter.model import FIN, SYN, Packet
 
-__all__ = ["GAP", "IN_ORDER", "KEEPALIVE", "OLD", "PARTLY_OLD", "classify", "distance", "in_window"]
+__all__ = ["GAP", "IN_ORDER", "KEEPALIVE", "OLD", "PARTLY_OLD", "classify", "fills_hole", "in_window"]
 
-MASK = 0xFFFFFFFF
-HALF = 0x80000000
-WINDOW = (
-    1 << 30
-)  # the largest receive window (RFC 7323 section 2.3): scaling is not followed, so bounds are wide
-
+WINDOW = 1 << 30
+"""The largest receive window (RFC 7323 section 2.3): scaling is not followed, so bounds are wide."""
 BEHIND = 1 << 20
 """A reset answers with the number that its receiver acknowledged last, which may lie this far behind what was sent."""
 
 IN_ORDER, GAP, OLD, PARTLY_OLD, KEEPALIVE = range(5)
-
-
-def distance(later: int, earlier: int) -> int:
-    """Give later - earlier in sequence space, negative if `later` is in truth the earlier."""
-    d = (later - earlier) & MASK
-    return d - 0x100000000 if d >= HALF else d
 
 
 def in_window(half: Half, seq: int) -> bool:
