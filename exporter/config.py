@@ -127,7 +127,7 @@ class Identity(Struct, forbid_unknown_fields=True, frozen=True):
     """Who owns a socket."""
 
     method: Annotated[
-        Literal["auto", "netlink", "procfs", "psutil"],
+        Literal["auto", "ebpf", "netlink", "procfs", "psutil"],
         Meta(description="how owners are found; auto: the best there is"),
     ] = "auto"
     interval: Annotated[Seconds, Meta(description="how often unresolved owners are asked for again")] = 2

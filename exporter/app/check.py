@@ -4,7 +4,8 @@ import sys
 
 import msgspec
 
-from exporter.app.facts import Fact, gather
+from exporter.app import programs
+from exporter.app.facts import NO_EBPF, Fact, gather
 from exporter.app.supervisor import worker_count
 from exporter.app.tables import table
 from exporter.config import Config
@@ -16,8 +17,11 @@ MARKS = {"ok": "ok", "weak": "less", "no": "NO"}
 
 def used(config: Config, facts: dict[str, Fact]) -> dict[str, str]:
     """Say what `run` will do with what there is."""
-    netlink = facts["socket diagnostics"].state == "ok" and config.identity.method in {"auto", "netlink"}
-    method = "netlink" if netlink else "psutil" if config.identity.method == "psutil" else "procfs"
+    wanted = config.identity.method
+    netlink = facts["socket diagnostics"].state == "ok" and wanted in {"auto", "ebpf", "netlink"}
+    method = "netlink" if netlink else "psutil" if wanted == "psutil" else "procfs"
+    if wanted in programs.METHODS and facts["eBPF"].advice != NO_EBPF:
+        method = f"ebpf, then {method}"
     sandbox = [name for name in ("user", "capabilities", "landlock", "seccomp") if facts[name].state == "ok"]
     return {
         "capture": f"libpcap on {facts['interfaces'].text}, {worker_count(config.workers)} worker(s)",

@@ -16,12 +16,15 @@ from exporter.app.user import resolve_user
 from exporter.capture.interfaces import choose, require_named
 from exporter.capture.links import read_links, uplinks
 from exporter.config import Config
+from exporter.ebpf import support
+from exporter.ebpf.kernel import NEEDED, OWNERS
 from exporter.errors import UserError
 
-__all__ = ["Fact", "gather"]
+__all__ = ["NO_EBPF", "Fact", "gather"]
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, DUMP = 4, 20, 0x301
 NLMSG_DONE = 3
+NO_EBPF = "owners are looked up instead"
 
 
 class Fact(NamedTuple):
@@ -153,9 +156,17 @@ def address(config: Config) -> Fact:
 
 
 def ebpf(_config: Config) -> Fact:
-    return Fact(
-        "eBPF", "weak", f"not yet built in (kernel {platform.release()})", "packets are captured with libpcap"
-    )
+    """Ask what keeps the programs that tell owners from being loaded; only loading them shows all of it."""
+    reasons = support.examine().reasons
+    lacking = [reasons[name] for name in OWNERS if name in reasons and name in NEEDED]
+    if lacking:
+        why = policy.explain([("not here", lacking[0])])
+        return Fact("eBPF", "weak", f"{why} (kernel {platform.release()})", NO_EBPF)
+    parts = [
+        f"{name}: {policy.WORDS.get(reasons[name], reasons[name])}" for name in OWNERS if name in reasons
+    ]
+    text = f"owners of sockets can be told by the kernel ({platform.release()})"
+    return Fact("eBPF", "weak" if parts else "ok", text, "; ".join(parts))
 
 
 FACTS: tuple[Callable[[Config], Fact], ...] = (

@@ -1,6 +1,8 @@
 """The identity process: answers the workers' questions over their channels, in one thread, until it is told to end.
 
-python -m exporter.app.identity --config-fd N --channels 5,6,7 --ledger-fd M --lifeline-fd K
+python -m exporter.app.identity --config-fd N --channels 5,6,7 --ledger-fd M --lifeline-fd K [--events 8,1048576]
+
+`--events` are the descriptor and the size of the ring by which the kernel tells of sockets and processes.
 """
 
 import mmap
@@ -31,6 +33,8 @@ WHOLE = 30.0
 """Seconds between readings of all addresses; ours and new ones are read at each notice of a change."""
 SOON = 2.0
 """Seconds until we look again for who lives behind an interface: it is made before its first process."""
+HUSH = 0.01
+"""Seconds between two readings of what the kernel tells, unless a worker asks."""
 GAP = 0.1
 """Seconds between two readings at least."""
 RELIST = 600.0
@@ -51,6 +55,10 @@ class Identity:
             self.selector.register(channel.socket, selectors.EVENT_READ, index)
         if sources.notices:
             self.selector.register(sources.notices, selectors.EVENT_READ, "notices")
+        self.hushed = 0.0
+        """Until when events do not wake us; 0: they do."""
+        if sources.told:
+            self.selector.register(sources.told.ring, selectors.EVENT_READ, "events")
         self.listings: list[tuple[int, Iterator[Listing | None]]] = []
         self.told: dict[int, Addresses] = {}
         self.interfaces: Scopes | None = None
@@ -82,12 +90,17 @@ class Identity:
             until = now
         elif deadline is not None:
             until = min(until, deadline)
+        if self.hushed:
+            until = min(until, self.hushed)
         for key, _ in self.selector.select(max(0.0, until - now)):
             match key.data:
                 case "lifeline":
                     self.running = False
                 case "notices" if self.sources.notices and self.sources.notices.drain():
                     self.tell_due = min(self.tell_due, self.tell_at + GAP)
+                case "events":
+                    self.selector.unregister(key.fileobj)
+                    self.hushed = time.monotonic() + HUSH
                 case int(index):
                     self.receive(index)
 
@@ -131,6 +144,9 @@ class Identity:
                 self.stats.errors["failed"] += 1
                 self.tell_due = now + SOON
         self.resolver.work(now)
+        if self.hushed and now >= self.hushed and self.sources.told:
+            self.hushed = 0.0
+            self.selector.register(self.sources.told.ring, selectors.EVENT_READ, "events")
         for index, answer in self.resolver.out:
             self.channels[index].put(answer, keep=answer.final)
         self.resolver.out.clear()
@@ -211,6 +227,8 @@ def run(begun: child.Begun) -> None:
     try:
         sources = Sources(begun.config.identity, stats)
         sources.grouping.supervisor = os.getppid()
+        if "events" in begun.flags:
+            sources.listen(*begun.numbers("events"))
     except OSError as error:
         method = begun.config.identity.method
         raise UserError(

@@ -8,15 +8,27 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from exporter.app import channels, children
 from exporter.app.children import Child, Launch
 
-__all__ = ["Keeper", "Say"]
+__all__ = ["Keeper", "Programs", "Say"]
 
 GRACE = 1.5
 """Seconds between SIGTERM and SIGKILL; a stop is over within two."""
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Programs(Protocol):
+    """What the kernel tells the identity process of sockets and processes."""
+
+    events: int
+    size: int
+
+    def tell_again(self) -> None:
+        """Tell of all sockets that there are, to who has just started."""
+
 
 Say = Callable[..., None]
 """`say(level, event, key=value)`."""
@@ -39,6 +51,10 @@ class Keeper:
         self._status = 0
         self._up = False
         self.on_up: Callable[[], None] = lambda: None
+        self.programs: Programs | None = None
+        """The kernel's side, where it is loaded."""
+        self.degraded: list[tuple[str, str]] = []
+        """What the supervisor itself lacks, and why."""
 
     # ------------------------------------------------------------ starting
 
@@ -77,6 +93,11 @@ class Keeper:
             *(named["ledger-fds"] + named["status-fd"] if child.role == "exporter" else []),
         ]
         flags = [word for name, fds in named.items() for word in (f"--{name}", ",".join(map(str, fds)))]
+        if child.role == "identity" and self.programs:
+            flags += ["--events", f"{self.programs.events},{self.programs.size}"]
+            named["events"] = [self.programs.events]
+            if self._restarts.get("identity"):
+                self.programs.tell_again()
         if child.role == "worker":
             read, write = os.pipe2(os.O_CLOEXEC)
             named["ready-fd"] = [write]
@@ -201,7 +222,7 @@ class Keeper:
         self._say("warning", f"{child.name} {end.words}; it starts again in {wait} s")
 
     def _publish(self) -> None:
-        status = {"restarts": self._restarts, "workers": len(self._held.ledgers), "degraded": []}
+        status = {"restarts": self._restarts, "workers": len(self._held.ledgers), "degraded": self.degraded}
         channels.write_status(self._held.status, status)
 
     # ------------------------------------------------------------ stopping

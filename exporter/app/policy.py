@@ -6,7 +6,17 @@ from typing import NamedTuple, Protocol
 
 from exporter.app.seccomp import Sockets
 
-__all__ = ["NO_PRIVILEGE", "READABLE", "ROLES", "SUPERVISOR", "Config", "Degraded", "Policy", "explain"]
+__all__ = [
+    "NO_PRIVILEGE",
+    "READABLE",
+    "ROLES",
+    "SUPERVISOR",
+    "WORDS",
+    "Config",
+    "Degraded",
+    "Policy",
+    "explain",
+]
 
 Degraded = tuple[str, str]
 """(component, reason), as `netproc_degraded_info` shows them."""
@@ -90,6 +100,16 @@ WORDS = {
     "no_setpcap": "the capability SETPCAP is missing, so the bounding set stays as it is",
     "unsupported": "the kernel does not offer it",
     "refused": "the kernel refused it",
+    "old_kernel": "the kernel is older than 5.12",
+    "no_libbpf": "libbpf is not installed (Debian: libbpf1)",
+    "not_built": "this installation was built without clang, so without the kernel's side",
+    "no_btf": "the kernel has no type information (/sys/kernel/btf/vmlinux)",
+    "no_cgroup2": "cgroup v2 is not mounted",
+    "cgroup2_not_root": "the root of cgroup v2 is not visible here (a cgroup namespace)",
+    "no_cap_bpf": "the capability BPF is missing",
+    "no_cap_net_admin": "the capability NET_ADMIN is missing",
+    "no_cap_perfmon": "the capability PERFMON is missing",
+    "no_tracepoint": "the kernel does not have the tracepoint",
 }
 
 

@@ -6,6 +6,8 @@
 | identity | SYS_PTRACE, DAC_READ_SEARCH | all: Landlock would hide /proc/<pid>/fd | AF_NETLINK, AF_UNIX |
 | exporter | none | as the worker, and the configured paths | AF_INET, AF_INET6, AF_UNIX, AF_NETLINK |
 
+The supervisor uses BPF, PERFMON and NET_ADMIN to load the kernel's side, and has dropped them when children start.
+
 What fails is returned as (component, reason), both of few words, because they become labels; with `strict` it is an
 error. /proc is allowed whole: its directories of processes are new inodes after memory pressure, and a rule for
 /proc/self would be lost with them; Landlock itself keeps other processes' memory, descriptors and environment closed.

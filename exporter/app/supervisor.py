@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exporter.app import channels, children, kernel, listen, policy, sandbox
+from exporter.app import channels, children, kernel, listen, policy, programs, sandbox
 from exporter.app.keeper import Keeper, Say
 from exporter.errors import UserError
 from exporter.log import lines
@@ -57,6 +57,7 @@ def read_settings(config: bytes) -> Settings:
         "web_config": web["config_file"],
         "sandbox": process["sandbox"],
         "user": process["user"],
+        "method": whole["identity"]["method"],
         **whole["log"],
     }
 
@@ -89,6 +90,17 @@ def check_sandbox(mode: str, name: str, say: Say) -> None:
         say("warning", f"owners of other users' sockets stay unknown: grant {' and '.join(sorted(lost))}")
 
 
+def load_programs(method: str, say: Say) -> tuple[programs.Programs | None, list[policy.Degraded]]:
+    """Load the kernel's side, and say once what is missing."""
+    loaded, lacking = programs.load(method)
+    if lacking:
+        instead = (
+            "less is known of who uses a socket" if loaded else "owners are looked up in the socket tables"
+        )
+        say("info", f"{instead}; {policy.explain(lacking)}")
+    return loaded, lacking
+
+
 def notify(state: str) -> None:
     """Tell systemd, if it asked (sd_notify)."""
     where = os.environ.get("NOTIFY_SOCKET", "")
@@ -104,6 +116,7 @@ def run(config: bytes, ledger_size: int = 0, program: children.Program = childre
     check_privilege()
     listeners = listen.bind_all(settings["listen"])
     check_sandbox(settings["sandbox"], settings["user"], say)
+    loaded, lacking = load_programs(settings["method"], say)
     held = channels.hold(settings["workers"], ledger_size)
     if settings["sandbox"] != "off":
         sandbox.restrict_supervisor()
@@ -115,6 +128,7 @@ def run(config: bytes, ledger_size: int = 0, program: children.Program = childre
         notify("READY=1")
 
     keeper.on_up = up
+    keeper.programs, keeper.degraded = loaded, lacking
     keeper.prepare(program)
     status = keeper.watch()
     notify("STOPPING=1")

@@ -31,6 +31,18 @@ static __always_inline void adopt(struct sock *sk, const struct holder *holder, 
 	owner->origin = origin;
 }
 
+/* Sockets that are older than their reader, who may have started anew: as many as leave half of the ring free. */
+static __always_inline void tell_again(struct sock *sk, const struct key *key)
+{
+	struct owner *owner;
+
+	if (!key->lport || (key->transport != IPPROTO_UDP && (key->transport != IPPROTO_TCP || !key->rport)))
+		return;
+	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (owner && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < bpf_ringbuf_query(&events, BPF_RB_RING_SIZE) / 2)
+		emit_ends(owner, key, 0);
+}
+
 SEC("iter/task_file") int list_files(struct bpf_iter__task_file *context)
 {
 	struct task_struct *task = context->task;
@@ -57,6 +69,7 @@ SEC("iter/task_file") int list_files(struct bpf_iter__task_file *context)
 	holder.uid = BPF_CORE_READ(task, cred, uid.val);
 	BPF_CORE_READ_STR_INTO(&holder.comm, task, comm);
 	adopt(sk, &holder, ORIGIN_INVENTORY);
+	tell_again(sk, &holder.key);
 	bpf_seq_write(context->meta->seq, &holder, sizeof(holder));
 	return 0;
 }

@@ -6,21 +6,27 @@ What cannot be loaded or attached is left out and stands in `degraded` with its 
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from exporter.ebpf import maps
 from exporter.ebpf.layout import CONTROL, FLOW, KEY, MAX_WORKERS, SLOTS, Handles, Settings
 from exporter.ebpf.libbpf import BpfError, Link, Object
-from exporter.ebpf.support import COMPONENTS, Place, Support
+from exporter.ebpf.support import COMPONENTS, Place, Support, examine
 
-__all__ = ["Kernel", "Sizes"]
+__all__ = ["NEEDED", "OWNERS", "Kernel", "Sizes", "open_owners"]
 
 HASH, ARRAY, RINGBUF, MMAPABLE = 1, 2, 27, 1 << 10
 EVENTS = 1 << 18
+OWNER_EVENTS = 1 << 20
+"""About 10,000: what comes while the identity process starts anew."""
 SHARED = ("flows", "controls", "rings", "budgets", "owners", "quiet", "health")
 """Maps that both objects use."""
+OWNERS = ("creation", "addresses", "ends", "usage", "exec", "inventory")
+"""Components that tell who owns a socket, and count nothing."""
+NEEDED = frozenset({"creation", "ends", "inventory"})
+"""Of these all must be there."""
 
 
 class Sizes(NamedTuple):
@@ -37,18 +43,30 @@ class Sizes(NamedTuple):
 class Kernel:
     """All that is loaded."""
 
-    def __init__(self, support: Support, settings: Settings, sizes: Sizes | None = None) -> None:
-        """Load nothing yet. `settings` gives the number of workers; what the kernel has is filled in here."""
+    def __init__(
+        self,
+        support: Support,
+        settings: Settings,
+        sizes: Sizes | None = None,
+        only: Collection[str] = tuple(COMPONENTS),
+    ) -> None:
+        """Load nothing yet. `settings` gives the number of workers; what the kernel has is filled in here.
+
+        `only` names the components that are wanted.
+        """
         if not 0 < settings.workers <= MAX_WORKERS:
             raise ValueError(f"from 1 to {MAX_WORKERS} workers")
-        self.degraded = dict(support.reasons)
+        self.degraded = {name: why for name, why in support.reasons.items() if name in only}
         """Components that are not there, and why."""
         self.handles: list[Handles] = []
         self.events = -1
         """The ring of what processes do; its reader is the identity process."""
         self._support = support
+        self._only = only
         self._settings = settings._replace(netns_helper=True, task_helpers=support.task_helpers)
         self.sizes = sizes or Sizes()
+        self.names = False
+        """Whether processes have names and start times: what loaded may read the task that calls it."""
         self._objects: dict[str, Object] = {}
         self._links: dict[str, Link] = {}
         self._made: list[int] = []
@@ -60,27 +78,30 @@ class Kernel:
         except (BpfError, OSError) as error:
             self.close()
             reason = error.reason if isinstance(error, BpfError) else "system"
-            self.degraded = dict.fromkeys(COMPONENTS, reason) | self.degraded
+            self.degraded = dict.fromkeys(self._only, reason) | self.degraded
 
     def _open(self, place: Place) -> None:
         for name in ("socket", "flow"):
             self._load(name, place)
         if not self._objects:
             return
-        self._make()
+        if any(COMPONENTS[name].object == "flow" for name in self._only):
+            self._make()
+        if "socket" in self._objects:
+            self.events = self._objects["socket"].map_fd("events")
         with contextlib.ExitStack() as stack:
             cgroup = None
             if self._support.cgroup is not None:
                 cgroup = os.open(self._support.cgroup, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 stack.callback(os.close, cgroup)
-            for component in [*(name for name in COMPONENTS if name not in {"flows", "inventory"})]:
+            for component in (name for name in COMPONENTS if name not in {"flows", "inventory"}):
                 self._attach(component, cgroup)
             self._attach("inventory", None)
             self.inventory()
             self._attach("flows", cgroup)
 
     def _load(self, name: str, place: Place) -> None:
-        wanted = {one for one, of in COMPONENTS.items() if of.object == name and one not in self.degraded}
+        wanted = {one for one in self._only if COMPONENTS[one].object == name and one not in self.degraded}
         if not wanted:
             return
         # Which helpers a kernel offers to which programs can only be tried: libbpf's own probe (1.1) misreads what
@@ -90,6 +111,7 @@ class Kernel:
         for settings in (self._settings, plain):
             try:
                 self._objects[name] = self._try(place.objects / f"{name}.bpf.o", settings, wanted)
+                self.names = settings.task_helpers
                 return
             except BpfError as error:
                 failure = error.reason
@@ -145,8 +167,6 @@ class Kernel:
                     self.sizes.ring,
                 )
             )
-        if "socket" in self._objects:
-            self.events = self._objects["socket"].map_fd("events")
 
     def _own(self, kind: int, name: str, sizes: tuple[int, int, int], flags: int = 0) -> int:
         fd = maps.create(kind, name, sizes, flags)
@@ -155,7 +175,7 @@ class Kernel:
 
     def _attach(self, component: str, cgroup: int | None) -> None:
         """Attach a component's programs, all or none."""
-        if component in self.degraded:
+        if component in self.degraded or component not in self._only:
             return
         what = COMPONENTS[component]
         source = self._objects[what.object]
@@ -175,8 +195,9 @@ class Kernel:
 
     def inventory(self) -> dict[str, bytes]:
         """Run the iterators: rows of `holder` by iterator; `owners.read_holders` reads them."""
-        names = COMPONENTS["inventory"].programs if "inventory" not in self.degraded else ()
-        return {name: self._links[name].read() for name in names}
+        return {
+            name: self._links[name].read() for name in COMPONENTS["inventory"].programs if name in self._links
+        }
 
     def iterators(self) -> dict[str, int]:
         """Give the iterators' descriptors, for who shall run them himself (`owners.run`)."""
@@ -199,6 +220,22 @@ class Kernel:
         for loaded in self._objects.values():
             loaded.close()
         self._links, self.handles, self._objects, self._made, self.events = {}, [], {}, [], -1
+
+
+def open_owners(place: Place | None = None) -> Kernel:
+    """Load and attach what tells owners; where a needed part is missing `events` is -1, and nothing is loaded."""
+    place = place or Place()
+    kernel = Kernel(examine(place), Settings(), Sizes(budgets=1024, events=OWNER_EVENTS), OWNERS)
+    kernel.open(place)
+    lacking = [kernel.degraded[name] for name in OWNERS if name in NEEDED and name in kernel.degraded]
+    if not lacking and not kernel.names:
+        lacking = ["kernel"]
+    if lacking:
+        kernel.close()
+        kernel.degraded = {"ebpf": lacking[0]}
+    else:
+        kernel.degraded = {f"ebpf_{name}": reason for name, reason in kernel.degraded.items()}
+    return kernel
 
 
 def component_of(program: str) -> str:

@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 __all__ = [
     "CONTROL",
+    "ENDS",
     "EVENT_CLOSE",
+    "EVENT_ENDS",
     "EVENT_EXEC",
     "EVENT_PROCESS",
     "FIELDS",
@@ -28,7 +30,7 @@ __all__ = [
 ]
 
 RECEIVE, TRANSMIT = 0, 1
-EVENT_PROCESS, EVENT_EXEC, EVENT_CLOSE = 1, 2, 3
+EVENT_PROCESS, EVENT_EXEC, EVENT_CLOSE, EVENT_ENDS = 1, 2, 3, 4
 SLOTS, MAX_WORKERS = 4, 64
 UNLIMITED = 0xFFFFFFFF
 
@@ -36,9 +38,10 @@ KEY = Struct("=Q16s16sHHBBBx")
 COUNT = Struct("=4Q")
 BUDGET = Struct("=2I2I")
 FLOW = Struct("=4Q4QQQQQII4IIHBBBBBxI")
-OWNER = Struct("=QQQIIIB3x")
+OWNER = Struct("=QQQIIIBBBx")
 FRAME = Struct("=Q48sQIIIHBx")
 PROCESS = Struct("=IIQQQQII16s64s")
+ENDS = Struct("=IIQQQ48sIB3x")
 HOLDER = Struct("=48sQQQIIIIIBBBx16s")
 CONTROL = Struct("@I4x")
 SETTINGS = Struct("=IIII6HBB2x")
@@ -58,9 +61,10 @@ FIELDS: dict[str, tuple[Struct, tuple[str, ...]]] = {
             "way last netns start cgroup tgid uid left retransmits states state origin error raw quiet pad space"
         ),
     ),
-    "owner": (OWNER, _fields("netns start cgroup tgid uid space origin pad")),
+    "owner": (OWNER, _fields("netns start cgroup tgid uid space origin said changes pad")),
     "frame": (FRAME, _fields("time key netns tgid size captured segments way pad data")),
     "process": (PROCESS, _fields("kind tgid time start cgroup cookie ppid uid comm executable")),
+    "ends": (ENDS, _fields("kind tgid time start lost key space origin pad")),
     "holder": (
         HOLDER,
         _fields("key netns start inode space tgid ppid uid fd state type kernel pad comm"),

@@ -92,6 +92,7 @@ static const struct {
 	struct flow flow;
 	struct owner owner;
 	struct process process;
+	struct ends ends;
 	struct holder holder;
 	struct control control;
 	struct frame frame;

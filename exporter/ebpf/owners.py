@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from exporter.ebpf.layout import EVENT_CLOSE, EVENT_EXEC, HOLDER, PROCESS, Key
+from exporter.ebpf.layout import ENDS, EVENT_CLOSE, EVENT_ENDS, EVENT_EXEC, HOLDER, PROCESS, Key, Origin
 
-__all__ = ["Closed", "Holder", "Process", "read_events", "read_holders", "ticks"]
+__all__ = ["Closed", "Ends", "Holder", "Process", "read_events", "read_holders", "ticks"]
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -33,11 +33,26 @@ class Process(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A UDP socket that was closed for good."""
+    """A socket that was closed for good: each UDP one, and each TCP one whose ends were told."""
 
     cookie: int
     tgid: int
     time: int
+
+
+class Ends(NamedTuple):
+    """A socket has these ends now, or this owner. Without a remote end (port 0): UDP, bound and not connected."""
+
+    tgid: int
+    start: int
+    time: int
+    """Nanoseconds of CLOCK_MONOTONIC."""
+    key: Key
+    space: int
+    """The network namespace's inode."""
+    origin: Origin
+    lost: int
+    """Events so far that found the ring full."""
 
 
 class Holder(NamedTuple):
@@ -70,8 +85,12 @@ def text(data: bytes) -> str:
     return data.partition(b"\0")[0].decode(errors="replace")
 
 
-def read_events(records: Iterable[bytes]) -> Iterator[Process | Closed]:
+def read_events(records: Iterable[bytes]) -> Iterator[Process | Ends | Closed]:
     for record in records:
+        if record[0] == EVENT_ENDS:
+            _, tgid, time, start, lost, key, space, origin = ENDS.unpack(record)
+            yield Ends(tgid, start, time, Key.read(key), space, Origin(origin), lost)
+            continue
         kind, tgid, time, start, cgroup, cookie, ppid, uid, comm, executable = PROCESS.unpack(record)
         if kind == EVENT_CLOSE:
             yield Closed(cookie, tgid, time)

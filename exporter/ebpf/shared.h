@@ -87,9 +87,13 @@ struct owner {
 	__u32 uid;
 	__u32 space;
 	__u8 origin;
-	__u8 pad[3];
+	__u8 said;    /* which of its ends were told: SAID_ */
+	__u8 changes; /* how often its owner changed */
+	__u8 pad;
 };
 _Static_assert(sizeof(struct owner) == 40, "owner");
+#define SAID_BOUND 1
+#define SAID_ENDS 2
 
 /* In a worker's ring: a packet from its network header on. It is counted in the map all the same. */
 struct frame {
@@ -111,7 +115,7 @@ _Static_assert(sizeof(struct frame) == 80, "frame");
 #define FRAME_LARGE 16304
 
 /* In the ring of events, for who names processes. */
-enum { EVENT_PROCESS = 1, EVENT_EXEC, EVENT_CLOSE };
+enum { EVENT_PROCESS = 1, EVENT_EXEC, EVENT_CLOSE, EVENT_ENDS };
 
 struct process {
 	__u32 kind;
@@ -126,6 +130,20 @@ struct process {
 	char executable[64]; /* the file's name, without its folder */
 };
 _Static_assert(sizeof(struct process) == 128, "process");
+
+/* A socket has these ends now, or another owner: told before its first packet where the kernel allows it. */
+struct ends {
+	__u32 kind;
+	__u32 tgid;
+	__u64 time;
+	__u64 start;
+	__u64 lost; /* events so far that found the ring full */
+	struct key key;
+	__u32 space;
+	__u8 origin;
+	__u8 pad[3];
+};
+_Static_assert(sizeof(struct ends) == 88, "ends");
 
 /* A row of the iterators: a socket, and for task_file who holds it by which descriptor. */
 struct holder {

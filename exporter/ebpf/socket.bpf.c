@@ -16,6 +16,9 @@
 #include "sock.bpf.h"
 
 #define ALLOW 1
+#define MANY_CHANGES 16
+
+__u64 lost_events = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -48,6 +51,7 @@ static __always_inline int tell(const struct owner *owner, __u32 kind, __u64 coo
 
 	if (!process) {
 		ail(LOST_EVENTS, 1);
+		__sync_fetch_and_add(&lost_events, 1);
 		return 0;
 	}
 	__builtin_memset(process, 0, sizeof(*process));
@@ -101,17 +105,122 @@ SEC("cgroup/sock_create") int on_create(struct bpf_sock *sk)
 	return ALLOW;
 }
 
-/* TCP tells its end by its state. */
+/* A TCP socket whose ends were not told tells its end by its state only. */
 SEC("cgroup/sock_release") int on_release(struct bpf_sock *sk)
 {
 	struct owner *owner;
 
-	if (sk->protocol != IPPROTO_UDP)
+	if (sk->protocol != IPPROTO_UDP && sk->protocol != IPPROTO_TCP)
 		return ALLOW;
 	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
-	if (owner)
+	if (owner && (owner->said || sk->protocol == IPPROTO_UDP))
 		tell(owner, EVENT_CLOSE, bpf_get_socket_cookie(sk));
 	return ALLOW;
+}
+
+/* ------------------------------------------------------------------------------------------------------- ends */
+
+static __always_inline void emit_ends(const struct owner *owner, const struct key *key, __u64 time)
+{
+	struct ends *ends;
+
+	ends = bpf_ringbuf_reserve(&events, sizeof(*ends), 0);
+	if (!ends) {
+		ail(LOST_EVENTS, 1);
+		__sync_fetch_and_add(&lost_events, 1);
+		return;
+	}
+	__builtin_memset(ends, 0, sizeof(*ends));
+	ends->kind = EVENT_ENDS;
+	ends->tgid = owner->tgid;
+	ends->time = time;
+	ends->start = owner->start;
+	ends->lost = lost_events;
+	ends->key = *key;
+	ends->space = owner->space;
+	ends->origin = owner->origin;
+	bpf_ringbuf_submit(ends, 0);
+}
+
+static __always_inline void tell_ends(struct owner *owner, const struct key *key)
+{
+	owner->said |= key->rport ? SAID_ENDS : SAID_BOUND;
+	emit_ends(owner, key, bpf_ktime_get_ns());
+}
+
+/* An IPv4-mapped address is IPv4; so is the local end of a socket whose remote end is one. */
+static __always_inline int is_mapped(const __u32 *words)
+{
+	return words[0] == 0 && words[1] == 0 && words[2] == __builtin_bswap32(0xffff);
+}
+
+/* TCP: a connection that is about to send its first SYN, and one that a listener has got. */
+SEC("sockops") int on_connection(struct bpf_sock_ops *context)
+{
+	struct key key = {.transport = IPPROTO_TCP, .family = 4};
+	__u32 *local = (__u32 *)key.local, *remote = (__u32 *)key.remote;
+	struct bpf_sock *sk = context->sk;
+	struct owner *owner;
+
+	if (!sk || (context->op != BPF_SOCK_OPS_TCP_CONNECT_CB && context->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB))
+		return ALLOW;
+	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (!owner || owner->origin == ORIGIN_KERNEL)
+		return ALLOW;
+	if (context->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		owner->origin = ORIGIN_LISTENER;
+		owner->said = 0;
+		owner->changes = 0;
+	}
+	if (context->family == AF_INET6) {
+		key.family = 6;
+		remote[0] = context->remote_ip6[0];
+		remote[1] = context->remote_ip6[1];
+		remote[2] = context->remote_ip6[2];
+		remote[3] = context->remote_ip6[3];
+		local[0] = context->local_ip6[0];
+		local[1] = context->local_ip6[1];
+		local[2] = context->local_ip6[2];
+		local[3] = context->local_ip6[3];
+	}
+	if (key.family == 4 || is_mapped(remote)) {
+		key.family = 4;
+		__builtin_memset(key.local, 0, 16);
+		__builtin_memset(key.remote, 0, 16);
+		remote[0] = context->remote_ip4;
+		local[0] = context->local_ip4;
+	}
+	key.lport = context->local_port;
+	key.rport = __builtin_bswap32(context->remote_port);
+	key.cookie = bpf_get_socket_cookie(context);
+	tell_ends(owner, &key);
+	return ALLOW;
+}
+
+/* UDP: a socket that has a port of its own, whoever it will speak to. */
+static __always_inline void tell_bound(struct owner *owner, struct bpf_sock *sk, __u64 cookie, __u32 family)
+{
+	struct key key = {.cookie = cookie, .transport = IPPROTO_UDP, .family = 4};
+	__u32 *local = (__u32 *)key.local;
+
+	key.lport = sk->src_port;
+	if (!key.lport || owner->origin == ORIGIN_KERNEL)
+		return;
+	if (family == AF_INET6) {
+		local[0] = sk->src_ip6[0];
+		local[1] = sk->src_ip6[1];
+		local[2] = sk->src_ip6[2];
+		local[3] = sk->src_ip6[3];
+		if (is_mapped(local)) {
+			local[0] = local[3];
+			local[1] = local[2] = local[3] = 0;
+		} else {
+			key.family = 6;
+		}
+	} else {
+		local[0] = sk->src_ip4;
+	}
+	tell_ends(owner, &key);
 }
 
 /* -------------------------------------------------------------------------------------------------------- use */
@@ -121,14 +230,18 @@ static __always_inline int settle(struct owner *owner)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 
-	if (owner->tgid == tgid && owner->origin != ORIGIN_LISTENER && owner->origin != ORIGIN_NONE)
+	if (owner->tgid == tgid && (owner->origin == ORIGIN_CREATED || owner->origin == ORIGIN_USED))
 		return 0;
 	own_current(owner, ORIGIN_USED);
 	introduce(owner);
+	if (owner->changes < MANY_CHANGES) { /* two that share a socket must not fill the ring */
+		owner->changes++;
+		owner->said = 0;
+	}
 	return 1;
 }
 
-static __always_inline int settle_address(struct bpf_sock_addr *context)
+static __always_inline int settle_address(struct bpf_sock_addr *context, int connects)
 {
 	struct bpf_sock *sk = context->sk;
 	struct owner *owner;
@@ -141,28 +254,60 @@ static __always_inline int settle_address(struct bpf_sock_addr *context)
 		if (!owner->netns)
 			owner->netns = bpf_get_netns_cookie(context);
 		settle(owner);
+		if (sk->protocol == IPPROTO_UDP) {
+			if (connects)
+				owner->said &= ~SAID_ENDS; /* to another remote end */
+			if (!(owner->said & SAID_BOUND))
+				tell_bound(owner, sk, bpf_get_socket_cookie(context), sk->family);
+		}
 	}
 	return ALLOW;
 }
 
 SEC("cgroup/connect4") int on_connect4(struct bpf_sock_addr *context)
 {
-	return settle_address(context);
+	return settle_address(context, 1);
 }
 
 SEC("cgroup/connect6") int on_connect6(struct bpf_sock_addr *context)
 {
-	return settle_address(context);
+	return settle_address(context, 1);
 }
 
 SEC("cgroup/sendmsg4") int on_sendmsg4(struct bpf_sock_addr *context)
 {
-	return settle_address(context);
+	return settle_address(context, 0);
 }
 
 SEC("cgroup/sendmsg6") int on_sendmsg6(struct bpf_sock_addr *context)
 {
-	return settle_address(context);
+	return settle_address(context, 0);
+}
+
+/* The family is the hook's: each may read its own addresses only. */
+static __always_inline int settle_bound(struct bpf_sock *sk, __u32 family)
+{
+	struct owner *owner;
+
+	if (sk->protocol != IPPROTO_UDP)
+		return ALLOW;
+	owner = bpf_sk_storage_get(&owners, sk, 0, 0);
+	if (owner) {
+		settle(owner);
+		if (!(owner->said & SAID_BOUND))
+			tell_bound(owner, sk, bpf_get_socket_cookie(sk), family);
+	}
+	return ALLOW;
+}
+
+SEC("cgroup/post_bind4") int on_bind4(struct bpf_sock *sk)
+{
+	return settle_bound(sk, AF_INET);
+}
+
+SEC("cgroup/post_bind6") int on_bind6(struct bpf_sock *sk)
+{
+	return settle_bound(sk, AF_INET6);
 }
 
 /* 6.3 and later: each send and receive, in the process that does it. */
@@ -173,17 +318,24 @@ static __always_inline int settle_length(struct sock *sk)
 	struct flow *flow;
 	void *map;
 	__u8 before;
+	int used, connected;
 
 	if (!owner)
 		return 0;
 	before = owner->origin;
 	if (before == ORIGIN_KERNEL || BPF_CORE_READ((struct task_struct *)bpf_get_current_task(), flags) & PF_KTHREAD)
 		return 0;
-	if (!settle(owner) || before != ORIGIN_LISTENER)
+	used = settle(owner) && before == ORIGIN_LISTENER;
+	connected = BPF_CORE_READ(sk, __sk_common.skc_dport) != 0;
+	if (!used && owner->said & (connected ? SAID_ENDS : SAID_BOUND))
 		return 0;
-	/* What an accepted socket moved before its first use was its user's too. */
 	ends_of(&key, sk);
 	key.cookie = bpf_get_socket_cookie(sk);
+	if (key.lport && (key.transport == IPPROTO_UDP || (key.transport == IPPROTO_TCP && connected)))
+		tell_ends(owner, &key);
+	if (!used)
+		return 0;
+	/* What an accepted socket moved before its first use was its user's too. */
 	map = current(worker_of(key.local, key.remote, key.lport ^ key.rport), 0);
 	flow = map ? bpf_map_lookup_elem(map, &key) : 0;
 	if (flow)

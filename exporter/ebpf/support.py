@@ -33,6 +33,7 @@ COMPONENTS: Mapping[str, Component] = {
     "addresses": Component(
         "socket", ("on_connect4", "on_connect6", "on_sendmsg4", "on_sendmsg6"), cgroup=True
     ),
+    "ends": Component("socket", ("on_connection", "on_bind4", "on_bind6"), cgroup=True),
     "usage": Component("socket", ("on_send", "on_recv"), tracepoint="btf_trace_sock_send_length"),
     "states": Component("socket", ("on_state",)),
     "retransmits": Component("socket", ("on_retransmit",)),

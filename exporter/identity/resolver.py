@@ -13,6 +13,7 @@ from exporter.identity.choice import choose, late
 from exporter.identity.netlink import PROTOCOLS, End, Socket
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
+from exporter.identity.told import Place, Use
 from exporter.model import Answer, Ask, Gone, Owner, Watch
 
 __all__ = ["Resolver"]
@@ -77,6 +78,8 @@ class Resolver:
         self.pids: dict[int, list[int]] = {}  # holders of the inodes of this batch
         self.waiting: dict[int, list[Question]] = {}
         self.remembered: dict[tuple[int, End], Owner] = {}
+        self.seen: dict[int, float] = {}  # scopes prepared for this batch, and from when what they see is
+        self.awaited: dict[Place, Question] = {}  # by ends of which the kernel may tell yet
         self.out: list[tuple[int, Answer]] = []
 
     # -- questions -------------------------------------------------------------------------------------------------
@@ -87,24 +90,34 @@ class Resolver:
             self.out.append((channel, Answer(ask.serial, None)))
             return
         question = Question((channel, ask.serial), ask, now)
-        self.questions.pop(question.key, None)
+        self.drop(question.key)
         if len(self.questions) >= LIMIT:
             self.evict()
         self.questions[question.key] = question
+        if told := self.sources.told:
+            self.awaited[told.place(ask.scope, question.end)] = question
         self.schedule(question, now)
 
     def evict(self) -> None:
-        oldest = self.questions.pop(next(iter(self.questions)))
+        oldest = next(iter(self.questions.values()))
+        self.drop(oldest.key)
         self.stats.errors["evicted"] += 1
         self.out.append((oldest.key[0], Answer(oldest.ask.serial, None)))
 
     def gone(self, channel: int, record: Gone) -> None:
-        self.questions.pop((channel, record.serial), None)
+        self.drop((channel, record.serial))
+
+    def drop(self, key: Key) -> None:
+        question = self.questions.pop(key, None)
+        if question and (told := self.sources.told):
+            place = told.place(question.ask.scope, question.end)
+            if self.awaited.get(place) is question:
+                del self.awaited[place]
 
     def forget(self, channel: int) -> None:
         """Drop all questions of a worker that has started anew."""
         for key in [key for key in self.questions if key[0] == channel]:
-            del self.questions[key]
+            self.drop(key)
 
     def watch(self, channel: int, watch: Watch, now: float) -> None:
         """Tell whether the kernel lists a socket for exactly this end."""
@@ -133,7 +146,15 @@ class Resolver:
 
     def work(self, now: float) -> None:
         """Look at what is due, and go on with a sweep that others wait for."""
-        findings = [self.find(question, now) for question in self.take(now)]
+        self.listen(now)
+        findings = []
+        for question in self.take(now):
+            if answer := self.recall(question, now):
+                question.tries += 1
+                self.deliver(question, answer, now)
+            elif self.fresh(question, now):
+                findings.append(self.find(question, now))
+        self.seen.clear()
         if self.holders:
             self.search(findings, now)
         for finding in findings:
@@ -144,23 +165,46 @@ class Resolver:
             self.heap = [entry for entry in self.heap if self.questions.get(entry[2].key) is entry[2]]
             heapify(self.heap)
 
+    def listen(self, now: float) -> None:
+        """Take what the kernel told, and look again at once at questions about it."""
+        if told := self.sources.told:
+            for place in told.drain(now):
+                if question := self.awaited.get(place):
+                    self.schedule(question, now)
+
+    def recall(self, question: Question, now: float) -> Answer | None:
+        """Answer from what the kernel told; None where that is not all, and others must be asked."""
+        use = self.use(question, now)
+        if use is None or not (use.sure or (use.accepted and question.tries == 0)):
+            return None
+        quality = "listener" if use.accepted else "exact"
+        final = use.sure and not (use.bound and question.tries == 0)  # a child may use what its parent bound
+        return Answer(question.ask.serial, use.owner, "ebpf", quality, alive=use.alive, final=final)
+
+    def use(self, question: Question, now: float) -> Use | None:
+        told, ask = self.sources.told, question.ask
+        return told.find(ask.scope, question.end, ask.since, now) if told else None
+
     def take(self, now: float) -> Iterator[Question]:
         """Give what is due; entries of questions that are dropped or were moved are passed over."""
-        seen: dict[int, float] = {}
         for _ in range(BATCH):
             if not self.heap or self.heap[0][0] > now:
                 return
             due, _, question = heappop(self.heap)
             if question.due != due or self.questions.get(question.key) is not question:
                 continue
-            scope = question.ask.scope
-            if scope not in seen:
-                sockets = self.sources.sockets(scope, now)
-                seen[scope] = sockets.prepare(now) if sockets else now
-            if seen[scope] < question.asked and now - question.asked < PATIENCE:
-                self.schedule(question, now + AGAIN)  # what can be seen is older than the question
-                continue
             yield question
+
+    def fresh(self, question: Question, now: float) -> bool:
+        """Prepare to look the socket up; false where what can be seen is older than the question, which then waits."""
+        scope = question.ask.scope
+        if scope not in self.seen:
+            sockets = self.sources.sockets(scope, now)
+            self.seen[scope] = sockets.prepare(now) if sockets else now
+        if self.seen[scope] >= question.asked or now - question.asked >= PATIENCE:
+            return True
+        self.schedule(question, now + AGAIN)
+        return False
 
     def find(self, question: Question, now: float) -> Finding:
         """Look the socket up."""
@@ -212,9 +256,16 @@ class Resolver:
     # -- answers ---------------------------------------------------------------------------------------------------
 
     def reply(self, finding: Finding, now: float) -> None:
-        """Answer, and decide whether and when to look again."""
+        """Answer with what was found; where that is nobody, with whom the kernel told."""
         question = finding.question
         answer = self.judge(finding, now)
+        if answer.owner is None and (use := self.use(question, now)):
+            quality = "listener" if use.accepted else "exact"
+            answer = Answer(answer.serial, use.owner, "ebpf", quality, alive=use.alive, final=answer.final)
+        self.deliver(question, answer, now)
+
+    def deliver(self, question: Question, answer: Answer, now: float) -> None:
+        """Answer, and decide whether and when to look again."""
         before = question.answer
         if before and before.owner and before.quality in SURE and answer.quality not in SURE:
             # What was seen stays true: the socket is gone, not its owner.
@@ -223,7 +274,7 @@ class Resolver:
             question.answer = answer
             self.out.append((question.key[0], answer))
         if answer.final:
-            self.questions.pop(question.key, None)
+            self.drop(question.key)
             self.stats.answers[answer.method, answer.quality] += 1
             if answer.owner and answer.alive and answer.quality in SURE:
                 self.remember(question, answer.owner)

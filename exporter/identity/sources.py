@@ -1,9 +1,13 @@
 """All ways to know sockets and processes, opened once; the best that works is taken, and it is said why none better."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 from exporter import config
+from exporter.ebpf.cgroups import Cgroups
+from exporter.ebpf.ring import Ring
+from exporter.ebpf.support import find_cgroup
 from exporter.identity.groups import Grouping
 from exporter.identity.holders import Holders
 from exporter.identity.netlink import CONNECTED, End, SockDiag, Socket
@@ -13,6 +17,7 @@ from exporter.identity.rtnetlink import Notices, Route
 from exporter.identity.scopes import Addressing, Namespaces
 from exporter.identity.stats import Stats
 from exporter.identity.tables import Tables
+from exporter.identity.told import Told
 
 __all__ = ["Sockets", "Sources"]
 
@@ -48,6 +53,7 @@ class Sources:
         self.foreign: dict[int, Tables] = {}
         self.route: Route | None = None
         self.notices: Notices | None = None
+        self.told: Told | None = None
         self.processes: Processes
         self.own: Sockets
         if settings.method == "psutil" or not self.open_procfs():
@@ -88,6 +94,17 @@ class Sources:
                 self.stats.degraded["sock_diag"] = reason(error)
         self.own = Tables(proc, lambda: ["self"], self.stats)
 
+    def listen(self, events: int, size: int) -> None:
+        """Take the ring of what the kernel tells, by its descriptor and size."""
+        if not isinstance(self.processes, ProcfsProcesses):
+            return
+        try:
+            root, _ = find_cgroup(Path("/proc/self/mountinfo").read_text(encoding="utf-8"))
+            ring = Ring(events, size)
+            self.told = Told(ring, self.processes, Cgroups(root) if root else None, self.stats)
+        except OSError as error:
+            self.stats.degraded["ebpf"] = reason(error)
+
     def open_psutil(self) -> None:
         from exporter.identity import psutil as portable  # noqa: PLC0415 (elsewhere it is not needed)
 
@@ -126,6 +143,8 @@ class Sources:
         for one in (self.route, self.notices, self.own if isinstance(self.own, SockDiag) else None):
             if one:
                 one.close()
+        if self.told:
+            self.told.ring.close()
 
     def scopes(self) -> list[int]:
         return [0, *(self.namespaces.members if self.namespaces else ())]

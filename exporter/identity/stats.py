@@ -27,7 +27,7 @@ class Stats:
     """Connected sockets in the last listing."""
     errors: Counter[str] = field(default_factory=Counter)
     """What went wrong, by reason: `full` (a worker did not take a record), `malformed` (not a record), `evicted` (too
-    many questions), `failed` (a table could not be read)."""
+    many questions), `lost` (what the kernel told and there was no room for), `failed` (a table could not be read)."""
     pending: int = 0
     """Now: questions without their last answer."""
     denied: int = 0

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from exporter.app.user import choose
-from exporter.config import Config, Process, Web, dump
+from exporter.config import Config, Identity, Process, Web, dump
 
 HERE = Path(__file__).parent
 pytestmark = [pytest.mark.root, pytest.mark.net_raw]
@@ -80,7 +80,14 @@ class Run:
 
 
 def settings(workers: int = 1, sandbox: str = "auto", address: str = "127.0.0.1:0") -> Config:
-    return Config(workers=workers, web=Web(listen_address=(address,)), process=Process(sandbox=sandbox))
+    return Config(
+        workers=workers,
+        identity=Identity(
+            method="netlink"
+        ),  # what the kernel's side needs: tests/identity/test_ebpf_owners.py
+        web=Web(listen_address=(address,)),
+        process=Process(sandbox=sandbox),
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,248 @@
+"""What the kernel told of sockets and processes: the owner of each socket from its first packet on, and after its end.
+
+The events come by a ring in memory that the supervisor's programs fill, in their order. A socket is remembered while it
+is open and some seconds longer, as far as there is room; what was forgotten or lost is looked up as without eBPF.
+"""
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from exporter.ebpf.cgroups import Cgroups
+from exporter.ebpf.layout import Key, Origin
+from exporter.ebpf.owners import Closed, Ends, Process, read_events, ticks
+from exporter.ebpf.ring import Ring
+from exporter.identity.cgroup import get_place
+from exporter.identity.holders import Budget
+from exporter.identity.netlink import PROTOCOLS, End
+from exporter.identity.processes import ProcfsProcesses
+from exporter.identity.procfs import TICK, get_boot_time
+from exporter.identity.stats import Stats
+from exporter.model import Owner
+
+__all__ = ["Place", "Told", "Use"]
+
+SOCKETS, CLOSED, PROCESSES = 32_768, 16_384, 8_192
+"""Remembered at most: some 700 bytes each."""
+KEPT = 15_000_000_000
+"""Nanoseconds for which a closed socket is remembered."""
+TOLERANCE = 20_000_000
+"""By which the time of a packet and that of an event may disagree."""
+LINGER = 2_000_000_000
+"""After its close a connection may still be seen for the first time: by a worker that has just started."""
+HANDSHAKE = 60_000_000_000
+"""After its SYN a listener may have a connection so much later."""
+NOW = 1e9
+BATCH = 20_000
+INIT = 1
+"""The service manager opens sockets for others."""
+SURE = frozenset({Origin.CREATED, Origin.USED})
+TRANSPORTS = {number: name for name, number in PROTOCOLS.items()}
+
+Place = tuple[int, End]
+"""A network namespace by its inode, and a socket's ends there."""
+Bound = tuple[int, int]
+"""The same, and a UDP port."""
+
+
+class Record:
+    """One socket's owner. Times are nanoseconds of the monotonic clock; `closed` is 0 while it is open."""
+
+    __slots__ = ("closed", "cookie", "local", "opened", "origin", "place", "process")
+
+    def __init__(self, told: Ends, place: Place | Bound) -> None:
+        self.cookie = told.key.cookie
+        self.local = told.key.local
+        self.place = place
+        self.opened = told.time
+        self.closed = 0
+        self.take(told)
+
+    def take(self, told: Ends) -> None:
+        self.process = (told.tgid, told.start)
+        self.origin = told.origin
+
+    def open_at(self, when: int) -> bool:
+        return self.opened <= when + TOLERANCE and (not self.closed or self.closed >= when - TOLERANCE)
+
+
+class Use(NamedTuple):
+    """Who uses a socket."""
+
+    owner: Owner
+    sure: bool
+    """Else it is known who made it, and not whether somebody else uses it."""
+    bound: bool
+    """Known by its own end only."""
+    accepted: bool
+    """Not used yet: its listener's."""
+    alive: bool
+
+
+class Told:
+    """The tables that the events make."""
+
+    def __init__(self, ring: Ring, processes: ProcfsProcesses, cgroups: Cgroups | None, stats: Stats) -> None:
+        """Take the ring; `processes` tell more of whom is still there."""
+        self.ring = ring
+        self.processes = processes
+        self.cgroups = cgroups
+        self.stats = stats
+        self.own = processes.proc.netns("self")
+        self.names: dict[tuple[int, int], Process] = {}
+        self.ends: dict[Place, list[Record]] = {}
+        self.bound: dict[Bound, list[Record]] = {}
+        self.open: dict[int, list[Record]] = {}  # by the socket's cookie
+        self.closed: deque[Record] = deque()
+        self.budget = Budget(rate=0.05, burst=0.25)
+        self.lost = 0
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def drain(self, now: float) -> Iterator[Place]:
+        """Take what came; give the ends that are now known."""
+        for event in read_events(self.ring.read(BATCH)):
+            match event:
+                case Ends():
+                    if place := self.note(event):
+                        yield place
+                case Closed():
+                    self.close(event)
+                case Process():
+                    self.meet(event, now)
+        horizon = time.monotonic_ns() - KEPT
+        while self.closed and (self.closed[0].closed < horizon or len(self.closed) > CLOSED):
+            self.forget(self.closed.popleft())
+
+    def meet(self, process: Process, now: float) -> None:
+        """Remember a process, and read the rest of it while it lives."""
+        key = (process.tgid, process.start)
+        self.names.pop(key, None)
+        if len(self.names) >= PROCESSES:
+            del self.names[next(iter(self.names))]
+        self.names[key] = process
+        if self.budget.ready(now):
+            begun = time.perf_counter()
+            self.processes.get(process.tgid, now)
+            self.budget.spend(time.perf_counter() - begun)
+
+    def note(self, told: Ends) -> Place | None:
+        """Remember a socket; the same one again has got another owner, or other ends."""
+        if told.lost > self.lost:
+            self.stats.errors["lost"] += told.lost - self.lost
+            self.lost = told.lost
+        key = told.key
+        if key.transport not in TRANSPORTS or not told.space:
+            return None
+        place = (told.space, end_of(key)) if key.rport else None
+        known = self.open.setdefault(key.cookie, [])
+        for record in known:
+            if record.place == (place or (told.space, key.lport)):
+                record.take(told)
+                return place
+        if not known and len(self.open) > SOCKETS:
+            self.evict()
+        if place:
+            record = Record(told, place)
+            self.ends.setdefault(place, []).append(record)
+            for other in known:  # what is connected takes no other packets
+                other.closed = other.closed or told.time
+        else:
+            record = Record(told, (told.space, key.lport))
+            self.bound.setdefault((told.space, key.lport), []).append(record)
+        known.append(record)
+        return place
+
+    def close(self, event: Closed) -> None:
+        for record in self.open.pop(event.cookie, ()):
+            record.closed = record.closed or event.time
+            self.closed.append(record)
+
+    def evict(self) -> None:
+        """Forget the socket that was told of longest ago; it is looked up as without eBPF."""
+        for record in self.open.pop(next(iter(self.open))):
+            self.forget(record)
+
+    def forget(self, record: Record) -> None:
+        table: dict[Place, list[Record]] | dict[Bound, list[Record]]
+        table = self.ends if isinstance(record.place[1], End) else self.bound
+        records = table.get(record.place, [])  # type: ignore[arg-type]
+        if record in records:
+            records.remove(record)
+        if not records:
+            table.pop(record.place, None)  # type: ignore[arg-type]
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    def place(self, scope: int, end: End) -> Place:
+        return scope or self.own, end
+
+    def find(self, scope: int, end: End, since: float, now: float) -> Use | None:
+        """Find who uses the socket with this end, seen first at `since` (Unix time)."""
+        when = int((since - time.time() + time.monotonic()) * NOW)
+        record = pick(self.ends.get(self.place(scope, end), ()), when)
+        bound = record is None and end.transport == "udp"
+        if bound:
+            record = self.receiver(scope, end, when)
+        if record is None:
+            return None
+        owner = self.owner(record.process, now)
+        if owner is None:
+            return None
+        sure = record.origin in SURE and record.process[0] != INIT
+        return Use(owner, sure, bound, record.origin is Origin.LISTENER, not record.closed)
+
+    def receiver(self, scope: int, end: End, when: int) -> Record | None:
+        """Find who has a UDP port; nobody, where several processes have it."""
+        records = [one for one in self.bound.get((scope or self.own, end.lport), ()) if one.open_at(when)]
+        for fitting in (
+            [one for one in records if one.local == end.local],
+            [one for one in records if not any(one.local)],
+        ):
+            if fitting:
+                return fitting[-1] if len({one.process for one in fitting}) == 1 else None
+        return None
+
+    def owner(self, process: tuple[int, int], now: float) -> Owner | None:
+        """Describe a process: as procfs shows it or did, else by what the kernel told."""
+        pid, start = process
+        told = self.names.get(process)
+        known = self.processes.get(pid, now) or self.processes.known.get(pid)
+        if known and known.stat.ticks == ticks(start) and (known.owner.executable or not told):
+            return known.owner
+        if told is None:
+            return None
+        cgroup = self.cgroups.path(told.cgroup, now) if self.cgroups else ""
+        place = get_place(cgroup)
+        name = told.comm if told.executable.startswith("memfd:") else told.name
+        grouping = self.processes.grouping
+        return Owner(
+            process=grouping.own(pid, told.ppid) or grouping.label(name, "", (), place.unit),
+            pid=pid,
+            start=round(get_boot_time() + ticks(start) * TICK, 2),
+            uid=told.uid,
+            ppid=told.ppid,
+            cgroup=cgroup,
+            unit=place.unit,
+            container=place.container,
+            pod=place.pod,
+        )
+
+
+def end_of(key: Key) -> End:
+    return End(TRANSPORTS[key.transport], key.local, key.lport, key.remote, key.rport)
+
+
+def pick(records: list[Record] | tuple[()], when: int) -> Record | None:
+    """Choose among the sockets that have had the same ends, one after the other: the one that was open then.
+
+    Else the one that a listener got soon after, or the one that was closed shortly before.
+    """
+    for record in reversed(records):
+        if record.open_at(when):
+            return record
+    for record in records:
+        if when < record.opened < when + HANDSHAKE:
+            return record
+    return records[-1] if records and records[-1].closed >= when - LINGER else None
