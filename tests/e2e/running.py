@@ -16,6 +16,7 @@ from tests.e2e.netns import Namespace, wait_for
 from tests.e2e.scrape import Scrape
 
 PROGRAM = Path(sys.executable).with_name("netproc-exporter")
+UNSHADOWED = ("sh", "-c", 'mount -t cgroup2 cgroup2 /sys/fs/cgroup; exec "$@"', "sh")
 PORT = 10187
 
 
@@ -44,7 +45,9 @@ class Exporter:
         self.asked = asked or Asked(namespace)
         self.log = folder / f"exporter-{namespace.name}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as log:
-            self.process = namespace.start(*before, PROGRAM, "run", *flags, stdout=log, stderr=log)
+            self.process = namespace.start(
+                *UNSHADOWED, *before, PROGRAM, "run", *flags, stdout=log, stderr=log
+            )
         self.started = time.monotonic()
         wait_for("/-/ready answers", self._ready, 15, says=self.said)
         self.ready_after = time.monotonic() - self.started
