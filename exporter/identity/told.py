@@ -24,7 +24,7 @@ from exporter.model import Owner
 __all__ = ["Place", "Told", "Use"]
 
 SOCKETS, CLOSED, PROCESSES = 32_768, 16_384, 8_192
-"""Remembered at most: some 700 bytes each."""
+"""Remembered at most: 1 KiB each."""
 KEPT = 15_000_000_000
 """Nanoseconds for which a closed socket is remembered."""
 TOLERANCE = 20_000_000
