@@ -230,7 +230,7 @@ def test_a_closed_pipe_is_silent() -> None:
 
 
 def test_ctrl_c_is_silent(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_dispatch", lambda _words: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(cli, "_dispatch", lambda _words: signal.default_int_handler(signal.SIGINT, None))
     assert main([]) == 130
     assert capfd.readouterr() == ("", "")
 
