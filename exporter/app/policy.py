@@ -109,6 +109,7 @@ WORDS = {
     "no_cap_bpf": "the capability BPF is missing",
     "no_cap_net_admin": "the capability NET_ADMIN is missing",
     "no_cap_perfmon": "the capability PERFMON is missing",
+    "pid_namespace": "this is not the machine's own process namespace (in Kubernetes: hostPID)",
     "no_tracepoint": "the kernel does not have the tracepoint",
 }
 

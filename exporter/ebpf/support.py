@@ -12,6 +12,8 @@ __all__ = ["COMPONENTS", "Component", "Place", "Support", "examine", "find_cgrou
 
 NET_ADMIN, SYS_ADMIN, PERFMON, BPF = 1 << 12, 1 << 21, 1 << 38, 1 << 39
 OLDEST = (5, 12)
+INITIAL_PIDS = 0xEFFFFFFC
+"""PROC_PID_INIT_INO (include/linux/proc_ns.h): the inode of the first process namespace."""
 ROOT_INODE = 1
 """Of the root of cgroup v2, wherever it is mounted; a cgroup namespace's own root has another."""
 
@@ -89,6 +91,14 @@ def release() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2])
 
 
+def machine_wide(place: Place) -> bool:
+    """Tell whether our process numbers are the kernel's: in a process namespace another process has each of them."""
+    try:
+        return (place.proc / "self/ns/pid").stat().st_ino == INITIAL_PIDS
+    except OSError:
+        return True  # a kernel without such namespaces
+
+
 def general(place: Place, held: int) -> str:
     """Say what forbids everything, if something does."""
     if release() < OLDEST:
@@ -101,6 +111,8 @@ def general(place: Place, held: int) -> str:
         return "not_built"
     if not held & (BPF | SYS_ADMIN):
         return "no_cap_bpf"
+    if not machine_wide(place):
+        return "pid_namespace"
     return "" if place.btf.exists() else "no_btf"
 
 

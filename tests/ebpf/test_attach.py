@@ -213,3 +213,13 @@ def test_the_root_of_cgroup2_is_found_wherever_it_is(tmp_path):
     (tmp_path / "a b").mkdir()
     escaped = str(tmp_path / "a b").replace(" ", "\\040")
     assert find_cgroup(line.format("/x", escaped, "cgroup2")) == (None, "cgroup2_not_root")
+
+
+def test_another_process_namespace_has_other_numbers(objects: Path) -> None:
+    code = (
+        "from pathlib import Path; from exporter.ebpf.support import Place, examine;"
+        f"print(set(examine(Place(objects=Path({str(objects)!r}))).reasons.values()))"
+    )
+    command = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "{'pid_namespace'}\n"
