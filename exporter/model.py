@@ -241,8 +241,7 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
 class Ask(msgspec.Struct, array_like=True, tag="ask"):
     """Worker to identity: who owns this end? `serial` comes back in the answer.
 
-    `wait` seconds may pass before the first look (0: at once); identity looks again at 250 ms and then every 2 s until
-    it knows, the socket is gone, or `Gone` cancels it.
+    Identity looks at once, again at 250 ms and then every 2 s until it knows, the socket is gone, or `Gone` cancels it.
     """
 
     serial: int

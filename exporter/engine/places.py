@@ -42,10 +42,6 @@ class Places:
             receiver = scope
         return sender, receiver
 
-    def is_group(self, scope: int, address: bytes) -> bool:
-        """Tell whether an address stands for many machines."""
-        return self._grouped(scope, address)
-
     def _find(self, scope: int, address: bytes) -> int | None:
         if address in self._local.get(scope, ()):
             return scope

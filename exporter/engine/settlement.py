@@ -12,7 +12,7 @@ from exporter.model import Answer, IdentityKey, Owner
 __all__ = ["Settlement", "account"]
 
 NOTHING = (0, 0)
-PORTLESS_OWNERS = frozenset({"tcp", "udp", "sctp"})
+OWNED = frozenset({"tcp", "udp", "sctp"})
 """Transports whose packets a process's socket sends; what else travels is the kernel's."""
 
 
@@ -32,7 +32,7 @@ class Settlement:
             if view.side == NO_SIDE:
                 view.identity = FORWARDED
                 view.answered = True
-            elif conn.transport not in PORTLESS_OWNERS:
+            elif conn.transport not in OWNED:
                 view.identity = KERNEL
                 view.answered = True
             else:
