@@ -158,3 +158,13 @@ class Handles(NamedTuple):
 
     def descriptors(self) -> tuple[int, ...]:
         return (*self.flows, *self.overflow, self.control, self.ring, self.budgets, self.health)
+
+    def flag(self) -> str:
+        """Write them as a child's flag: the descriptors, then the ring's size, with commas."""
+        return ",".join(map(str, (*self.descriptors(), self.ring_size)))
+
+    @classmethod
+    def parse(cls, text: str) -> "Handles":
+        """Read what `flag` wrote; ValueError else."""
+        one, other, spill, more, control, ring, budgets, health, size = map(int, text.split(","))
+        return cls((one, other), (spill, more), control, ring, budgets, health, size)

@@ -96,3 +96,11 @@ def test_the_enumerations_are_the_headers(repo):
     assert [word for word in names("LOST_FRAMES,", "HEALTH,\n") if word] == [
         one.name for one in layout.Health
     ]
+
+
+def test_handles_come_back_from_a_flag_as_they_went():
+    handles = layout.Handles((3, 4), (5, 6), 7, 8, 9, 10, 8 << 20)
+    assert handles.flag() == "3,4,5,6,7,8,9,10,8388608"
+    assert layout.Handles.parse(handles.flag()) == handles
+    with pytest.raises(ValueError, match="unpack"):
+        layout.Handles.parse("3,4")
