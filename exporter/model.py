@@ -28,6 +28,7 @@ __all__ = [
     "SocketRow",
     "Tally",
     "Watch",
+    "Whose",
 ]
 
 FIN, SYN, RST, PSH, ACK = 0x01, 0x02, 0x04, 0x08, 0x10
@@ -273,14 +274,28 @@ class Watch(msgspec.Struct, array_like=True, tag="watch"):
     rport: int
 
 
+class Whose(msgspec.Struct, array_like=True, tag="whose"):
+    """Worker to identity: which process is this? `serial` comes back in the answers; `Ask` has its serials of the same.
+
+    Answered at once, and again whenever its name or place is another (exec), until the answer is final or `Gone` comes.
+    """
+
+    serial: int
+    pid: int
+    start: int
+    """As `/proc/<pid>/stat` tells it: clock ticks from boot. Another process with this pid is not meant."""
+    cgroup: int = 0
+    """The id of its cgroup v2, 0 where it is not known: its place, if it is gone and nothing else tells that."""
+
+
 class Gone(msgspec.Struct, array_like=True, tag="gone"):
-    """Worker to identity: the connection behind this serial has ended; forget it."""
+    """Worker to identity: the connection or process behind this serial has ended; forget it."""
 
     serial: int
 
 
 class Answer(msgspec.Struct, array_like=True, tag="answer"):
-    """Identity to worker. An `Ask` may be answered several times; the last one holds."""
+    """Identity to worker. An `Ask` or a `Whose` may be answered several times; the last one holds."""
 
     serial: int
     owner: Owner | None
@@ -332,5 +347,5 @@ class Listing(msgspec.Struct, array_like=True, tag="listing"):
     last: bool
 
 
-Record = Ask | Watch | Gone | Hello | Answer | Addresses | Scopes | Listing
+Record = Ask | Watch | Whose | Gone | Hello | Answer | Addresses | Scopes | Listing
 """All that travels between a worker and the identity process."""

@@ -24,7 +24,7 @@ from exporter.identity.publisher import Publisher
 from exporter.identity.resolver import Resolver
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
-from exporter.model import Addresses, Ask, Gone, Hello, Listing, Record, Scopes, Watch
+from exporter.model import Addresses, Ask, Gone, Hello, Listing, Record, Scopes, Watch, Whose
 
 __all__ = ["Identity", "main"]
 
@@ -121,6 +121,8 @@ class Identity:
                 self.resolver.gone(index, record)
             case Watch():
                 self.resolver.watch(index, record, now)
+            case Whose():
+                self.resolver.inquiries.ask(index, record)
             case Hello():
                 self.welcome(index)
             case _:

@@ -16,6 +16,8 @@ KEPT = 60.0
 """Seconds for which an ended process is remembered."""
 JUST = 1.0
 """Seconds after which a pid that cannot be read any more proves nothing."""
+ENDED = frozenset({"Z", "X"})
+"""States of one that only waits for its parent to take note."""
 
 
 class Processes(Protocol):
@@ -65,6 +67,33 @@ class ProcfsProcesses:
             known = self.known[pid] = self.build(pid, stat, now)
         self.seen[pid] = now
         return known
+
+    def exactly(self, pid: int, start: int, now: float) -> Known | None:
+        """Give what is known of this very process, which may be gone; `start` as in `Stat.ticks`."""
+        before = self.known.get(pid)
+        for known in (self.get(pid, now), before):
+            if known and known.stat.ticks == start:
+                return known
+        return None
+
+    def lives(self, pid: int, start: int) -> bool:
+        """Tell whether this very process has not ended yet."""
+        try:
+            stat = self.proc.stat(pid)
+        except OSError:
+            return False
+        return stat.ticks == start and stat.state not in ENDED
+
+    def renew(self, pid: int, now: float) -> None:
+        """Read a process wholly anew, if it lives: it may show another command line, or be moved to another cgroup."""
+        with contextlib.suppress(OSError):
+            self.known[pid] = self.build(pid, self.proc.stat(pid), now)
+            self.seen[pid] = now
+
+    def forget(self, pid: int) -> None:
+        """Forget what a process was before it executed another program."""
+        self.known.pop(pid, None)
+        self.seen.pop(pid, None)
 
     def build(self, pid: int, stat: Stat, now: float) -> Known:
         """Read all that is told of a process; what may not be read stays empty."""

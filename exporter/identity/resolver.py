@@ -10,10 +10,11 @@ from itertools import count
 from typing import NamedTuple
 
 from exporter.identity.choice import choose, late
+from exporter.identity.inquiries import Inquiries
 from exporter.identity.netlink import PROTOCOLS, End, Socket
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
-from exporter.identity.told import Place, Use
+from exporter.identity.told import Place, Running, Use
 from exporter.model import Answer, Ask, Gone, Owner, Watch
 
 __all__ = ["Resolver"]
@@ -81,6 +82,7 @@ class Resolver:
         self.seen: dict[int, float] = {}  # scopes prepared for this batch, and from when what they see is
         self.awaited: dict[Place, Question] = {}  # by ends of which the kernel may tell yet
         self.out: list[tuple[int, Answer]] = []
+        self.inquiries = Inquiries(sources, stats, self.out)
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -106,6 +108,7 @@ class Resolver:
 
     def gone(self, channel: int, record: Gone) -> None:
         self.drop((channel, record.serial))
+        self.inquiries.drop((channel, record.serial))
 
     def drop(self, key: Key) -> None:
         question = self.questions.pop(key, None)
@@ -118,6 +121,7 @@ class Resolver:
         """Drop all questions of a worker that has started anew."""
         for key in [key for key in self.questions if key[0] == channel]:
             self.drop(key)
+        self.inquiries.forget(channel)
 
     def watch(self, channel: int, watch: Watch, now: float) -> None:
         """Tell whether the kernel lists a socket for exactly this end."""
@@ -140,13 +144,15 @@ class Resolver:
         """Say when there is work again; None: not before a question comes."""
         if self.waiting and self.holders and self.holders.queue:
             return 0.0
-        return self.heap[0][0] if self.heap else None
+        dues = (self.heap[0][0] if self.heap else None, self.inquiries.deadline())
+        return min((due for due in dues if due is not None), default=None)
 
     # -- work ------------------------------------------------------------------------------------------------------
 
     def work(self, now: float) -> None:
         """Look at what is due, and go on with a sweep that others wait for."""
         self.listen(now)
+        self.inquiries.work(now)
         findings = []
         for question in self.take(now):
             if answer := self.recall(question, now):
@@ -168,8 +174,10 @@ class Resolver:
     def listen(self, now: float) -> None:
         """Take what the kernel told, and look again at once at questions about it."""
         if told := self.sources.told:
-            for place in told.drain(now):
-                if question := self.awaited.get(place):
+            for news in told.drain(now):
+                if isinstance(news, Running):
+                    self.inquiries.executed(news, now)
+                elif question := self.awaited.get(news):
                     self.schedule(question, now)
 
     def recall(self, question: Question, now: float) -> Answer | None:

@@ -21,7 +21,7 @@ from exporter.identity.procfs import TICK, get_boot_time
 from exporter.identity.stats import Stats
 from exporter.model import Owner
 
-__all__ = ["Place", "Told", "Use"]
+__all__ = ["Place", "Running", "Told", "Use"]
 
 SOCKETS, CLOSED, PROCESSES = 32_768, 16_384, 8_192
 """Remembered at most: 1 KiB each."""
@@ -46,6 +46,14 @@ Bound = tuple[int, int]
 """The same, and a UDP port."""
 
 
+class Running(NamedTuple):
+    """Which process: the two together name it for ever."""
+
+    pid: int
+    start: int
+    """Clock ticks from boot, as `/proc/<pid>/stat` tells it."""
+
+
 class Record:
     """One socket's owner. Times are nanoseconds of the monotonic clock; `closed` is 0 while it is open."""
 
@@ -60,7 +68,7 @@ class Record:
         self.take(told)
 
     def take(self, told: Ends) -> None:
-        self.process = (told.tgid, told.start)
+        self.process = Running(told.tgid, ticks(told.start))
         self.origin = told.origin
 
     def open_at(self, when: int) -> bool:
@@ -90,7 +98,7 @@ class Told:
         self.cgroups = cgroups
         self.stats = stats
         self.own = processes.proc.netns("self")
-        self.names: dict[tuple[int, int], Process] = {}
+        self.names: dict[Running, Process] = {}
         self.ends: dict[Place, list[Record]] = {}
         self.bound: dict[Bound, list[Record]] = {}
         self.open: dict[int, list[Record]] = {}  # by the socket's cookie
@@ -100,8 +108,8 @@ class Told:
 
     # -- events ----------------------------------------------------------------------------------------------------
 
-    def drain(self, now: float) -> Iterator[Place]:
-        """Take what came; give the ends that are now known."""
+    def drain(self, now: float) -> Iterator[Place | Running]:
+        """Take what came; give the ends that are now known, and who executes another program."""
         for event in read_events(self.ring.read(BATCH)):
             match event:
                 case Ends():
@@ -110,22 +118,27 @@ class Told:
                 case Closed():
                     self.close(event)
                 case Process():
-                    self.meet(event, now)
+                    process = self.meet(event, now)
+                    if event.executed:
+                        yield process
         horizon = time.monotonic_ns() - KEPT
         while self.closed and (self.closed[0].closed < horizon or len(self.closed) > CLOSED):
             self.forget(self.closed.popleft())
 
-    def meet(self, process: Process, now: float) -> None:
+    def meet(self, process: Process, now: float) -> Running:
         """Remember a process, and read the rest of it while it lives."""
-        key = (process.tgid, process.start)
+        key = Running(process.tgid, ticks(process.start))
         self.names.pop(key, None)
         if len(self.names) >= PROCESSES:
             del self.names[next(iter(self.names))]
         self.names[key] = process
+        if process.executed:
+            self.processes.forget(process.tgid)
         if self.budget.ready(now):
             begun = time.perf_counter()
             self.processes.get(process.tgid, now)
             self.budget.spend(time.perf_counter() - begun)
+        return key
 
     def note(self, told: Ends) -> Place | None:
         """Remember a socket; the same one again has got another owner, or other ends."""
@@ -204,26 +217,27 @@ class Told:
                 return fitting[-1] if len({one.process for one in fitting}) == 1 else None
         return None
 
-    def owner(self, process: tuple[int, int], now: float) -> Owner | None:
-        """Describe a process: as procfs shows it or did, else by what the kernel told."""
-        pid, start = process
+    def owner(self, process: Running, now: float, cgroup: int = 0) -> Owner | None:
+        """Describe a process: as procfs shows it or did, else by what the kernel told, else not at all."""
         told = self.names.get(process)
-        known = self.processes.get(pid, now) or self.processes.known.get(pid)
-        if known and known.stat.ticks == ticks(start) and (known.owner.executable or not told):
+        known = self.processes.exactly(process.pid, process.start, now)
+        if known and (known.owner.executable or not told):
             return known.owner
-        if told is None:
-            return None
-        cgroup = self.cgroups.path(told.cgroup, now) if self.cgroups else ""
-        place = get_place(cgroup)
+        return self.describe(process, told, told.cgroup or cgroup, now) if told else None
+
+    def describe(self, process: Running, told: Process, cgroup: int, now: float) -> Owner:
+        """Make a process' record of what the kernel told of it."""
+        path = self.cgroups.path(cgroup, now) if self.cgroups else ""
+        place = get_place(path)
         name = told.comm if told.executable.startswith("memfd:") else told.name
         grouping = self.processes.grouping
         return Owner(
-            process=grouping.own(pid, told.ppid) or grouping.label(name, "", (), place.unit),
-            pid=pid,
-            start=round(get_boot_time() + ticks(start) * TICK, 2),
+            process=grouping.own(process.pid, told.ppid) or grouping.label(name, "", (), place.unit),
+            pid=process.pid,
+            start=round(get_boot_time() + process.start * TICK, 2),
             uid=told.uid,
             ppid=told.ppid,
-            cgroup=cgroup,
+            cgroup=path,
             unit=place.unit,
             container=place.container,
             pod=place.pod,
