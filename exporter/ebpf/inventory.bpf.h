@@ -17,11 +17,16 @@ static __always_inline void row(struct holder *holder, struct sock *sk)
 	holder->kernel = BPF_CORE_READ_BITFIELD_PROBED(sk, sk_kern_sock);
 }
 
+/* Of several processes that hold a socket the oldest has it: the others are its children. They come in the order of
+ * their numbers, which says nothing once those have been used up and begin anew. */
 static __always_inline void adopt(struct sock *sk, const struct holder *holder, __u8 origin)
 {
 	struct owner *owner = bpf_sk_storage_get(&owners, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
-	if (!owner || owner->origin != ORIGIN_NONE)
+	if (!owner)
+		return;
+	if (owner->origin != ORIGIN_NONE && (origin != ORIGIN_INVENTORY || owner->origin != ORIGIN_INVENTORY ||
+					     holder->start >= owner->start))
 		return;
 	owner->netns = holder->netns;
 	owner->space = holder->space;

@@ -39,6 +39,22 @@ def clang_arguments() -> list[str]:
     return ["clang", "-O2", "-g", "-target", "bpf", "-mcpu=v2", "-Wall", "-Werror", *include]
 
 
+@pytest.fixture(autouse=True)
+def closed(monkeypatch) -> Iterator[None]:
+    """Close a failed test's sockets: found by the collector during another test, they would fail that one too."""
+    made = []
+    begin = socket.socket.__init__
+
+    def keep(self: socket.socket, *arguments: object, **named: object) -> None:
+        begin(self, *arguments, **named)
+        made.append(self)
+
+    monkeypatch.setattr(socket.socket, "__init__", keep)
+    yield
+    for one in made:
+        one.close()
+
+
 @pytest.fixture(scope="session")
 def objects(tool, tmp_path_factory) -> Path:
     """The objects, compiled from what is in the tree now."""

@@ -20,6 +20,8 @@ pytestmark = [pytest.mark.bpf, pytest.mark.root, pytest.mark.netns]
 
 UDP, ICMP = 17, 1
 LISTEN = 10
+LAST = Path("/proc/sys/kernel/ns_last_pid")
+"""The process number given last; the next one follows it."""
 
 
 @pytest.fixture(autouse=True)
@@ -164,11 +166,16 @@ def test_a_passed_socket_is_its_new_holders(watching, space):
         thing.close()
 
 
-def test_sockets_older_than_the_start_have_owners(watch, space):
+@pytest.mark.skipif(not LAST.exists(), reason="this kernel does not let process numbers be chosen")
+@pytest.mark.parametrize("after", [0.5, 1])
+def test_sockets_older_than_the_start_have_owners(watch, space, after):
+    """The maker's, not its child's, whose number may be the smaller one: once used up, numbers begin anew."""
     listener, client, accepted = accept(space)
     with space.entered():
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    LAST.write_text(str(int(os.getpid() * after)))
     with Child(lambda: None) as child:  # it holds them too, and was not the one that made them
+        assert (child.pid < os.getpid()) == (after < 1)
         watching = watch()
         client.sendall(b"x")
         accepted.recv(1)
