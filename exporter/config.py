@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-__all__ = ["Config", "GroupRule", "dump", "load"]
+__all__ = ["Capture", "Config", "GroupRule", "dump", "load"]
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100_000_000)]
@@ -24,9 +24,14 @@ Address = Annotated[
 
 
 class Capture(Struct, forbid_unknown_fields=True, frozen=True):
-    """Where packets come from."""
+    """Where packets come from. All but source and count_as is for packets that are captured (pcap)."""
 
-    source: Annotated[Literal["auto", "pcap"], Meta(description="how packets are seen")] = "auto"
+    source: Annotated[
+        Literal["auto", "ebpf", "pcap"],
+        Meta(
+            description="how traffic is seen: counted in the kernel for each socket, or captured on interfaces"
+        ),
+    ] = "auto"
     interface: Annotated[
         tuple[str, ...], Meta(description="interface to capture on, glob allowed; default: all that are up")
     ] = ()
@@ -48,6 +53,32 @@ class Capture(Struct, forbid_unknown_fields=True, frozen=True):
             description="count segmentation-offloaded packets as on the wire, or as the stack hands them over"
         ),
     ] = "wire"
+
+
+class Ebpf(Struct, forbid_unknown_fields=True, frozen=True):
+    """Memory in the kernel where it counts (capture.source ebpf); locked, and there from the start."""
+
+    flows: Annotated[
+        Count, Meta(description="connections of a worker that may move at a time; 464 bytes each")
+    ] = 32_768
+    overflow: Annotated[
+        Count,
+        Meta(description="processes of a worker whose further ones are counted together; 464 bytes each"),
+    ] = 4096
+    ring_size: Annotated[
+        int,
+        Meta(
+            ge=65_536,
+            le=1_073_741_824,
+            description="bytes of a worker's ring of packets to inspect; made a power of two",
+        ),
+    ] = 8_388_608
+    budgets: Annotated[
+        Count,
+        Meta(
+            description="connections of all workers of which is known how much was inspected; 120 bytes each"
+        ),
+    ] = 65_536
 
 
 class Decode(Struct, forbid_unknown_fields=True, frozen=True):
@@ -203,6 +234,7 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
         Meta(description="packet workers; auto: min(4, cores)"),
     ] = 1
     capture: Capture = field(default_factory=Capture)
+    ebpf: Ebpf = field(default_factory=Ebpf)
     decode: Decode = field(default_factory=Decode)
     flow: Flow = field(default_factory=Flow)
     dpi: Dpi = field(default_factory=Dpi)

@@ -6,7 +6,7 @@ import msgspec
 
 from exporter.app import programs
 from exporter.app.facts import NO_EBPF, Fact, gather
-from exporter.app.supervisor import worker_count
+from exporter.app.source import worker_count
 from exporter.app.tables import table
 from exporter.config import Config
 

@@ -54,7 +54,7 @@ def user(config: Config) -> Fact:
 
 
 def capabilities(_config: Config) -> Fact:
-    needed = set(policy.SUPERVISOR)
+    needed = set(policy.SUPERVISOR | policy.ROLES["worker"].capabilities)
     if os.geteuid() != 0:  # nobody's user can be changed then
         needed -= {"SETUID", "SETGID", "SETPCAP", "KILL"}
     lacking = sorted(needed - kernel.held())

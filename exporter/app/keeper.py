@@ -8,26 +8,16 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from exporter.app import channels, children
-from exporter.app.children import Child, Launch
+from exporter.app.children import Child
+from exporter.app.handover import Handover
 
-__all__ = ["Keeper", "Programs", "Say"]
+__all__ = ["Keeper", "Say"]
 
 GRACE = 1.5
 """Seconds between SIGTERM and SIGKILL; a stop is over within two."""
 SIGNALS = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class Programs(Protocol):
-    """What the kernel tells the identity process of sockets and processes."""
-
-    events: int
-    size: int
-
-    def tell_again(self) -> None:
-        """Tell of all sockets that there are, to who has just started."""
 
 
 Say = Callable[..., None]
@@ -37,10 +27,10 @@ Say = Callable[..., None]
 class Keeper:
     """The children and what they hang on. `on_up` is called once, when all workers capture."""
 
-    def __init__(self, config: bytes, held: channels.Held, listeners: list[socket.socket], say: Say) -> None:
-        self._config = config
-        self._held = held
-        self._listeners = listeners
+    def __init__(self, handover: Handover, say: Say) -> None:
+        self._handover = handover
+        self._held = handover.held
+        self._programs = handover.programs
         self._say = say
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
@@ -51,8 +41,6 @@ class Keeper:
         self._status = 0
         self._up = False
         self.on_up: Callable[[], None] = lambda: None
-        self.programs: Programs | None = None
-        """The kernel's side, where it is loaded."""
         self.degraded: list[tuple[str, str]] = []
         """What the supervisor itself lacks, and why."""
 
@@ -68,55 +56,20 @@ class Keeper:
                 self._children.append(child)
         self._publish()
 
-    def _flags(self, child: Child) -> dict[str, list[int]]:
-        """Name the descriptors of a child by their flags."""
-        held = self._held
-        if child.role == "identity":
-            return {"channels": [e.fileno() for e in held.identity_ends], "ledger-fd": [held.identity_ledger]}
-        if child.role == "worker":
-            return {
-                "channel-fd": [held.worker_ends[child.index].fileno()],
-                "ledger-fd": [held.ledgers[child.index]],
-            }
-        ledgers = [channels.read_only(fd) for fd in (*held.ledgers, held.identity_ledger)]
-        return {
-            "listen-fds": [s.fileno() for s in self._listeners],
-            "ledger-fds": ledgers,
-            "status-fd": [channels.read_only(held.status)],
-        }
-
     def _start(self, child: Child) -> None:
-        named = {"config-fd": [channels.config_file(self._config)], **self._flags(child)}
-        named["lifeline-fd"] = [self._held.lifeline]
-        ours = [
-            *named["config-fd"],
-            *(named["ledger-fds"] + named["status-fd"] if child.role == "exporter" else []),
-        ]
-        flags = [word for name, fds in named.items() for word in (f"--{name}", ",".join(map(str, fds)))]
-        if child.role == "identity" and self.programs:
-            flags += ["--events", f"{self.programs.events},{self.programs.size}"]
-            named["events"] = [self.programs.events]
-            if self._restarts.get("identity"):
-                self.programs.tell_again()
-        if child.role == "worker":
-            read, write = os.pipe2(os.O_CLOEXEC)
-            named["ready-fd"] = [write]
-            ours.append(write)
-            flags += [
-                "--ready-fd",
-                str(write),
-                "--index",
-                str(child.index),
-                "--count",
-                str(len(self._held.ledgers)),
-            ]
-            self._waiting[read] = child
-            self._selector.register(read, selectors.EVENT_READ)
+        handed = self._handover.prepare(child)
+        if handed.ready >= 0:
+            self._waiting[handed.ready] = child
+            self._selector.register(handed.ready, selectors.EVENT_READ)
         try:
-            child.start(Launch(tuple(flags), tuple(fd for fds in named.values() for fd in fds)))
+            child.start(handed.launch)
         finally:
-            for fd in ours:
+            for fd in handed.ours:
                 os.close(fd)
+        if self._programs:
+            self._programs.started(child.pid)
+            if child.role == "identity" and self._restarts.get("identity"):
+                self._programs.tell_again()
         self._say("debug", "started", child=child.name, pid=child.pid)
 
     def _ready(self, read: int) -> None:
@@ -202,6 +155,8 @@ class Keeper:
             if not pid:
                 return
             if pid in by_pid:
+                if self._programs:
+                    self._programs.ended(pid)
                 self._lost(by_pid[pid], os.waitstatus_to_exitcode(status))
 
     def _lost(self, child: Child, code: int) -> None:

@@ -1,5 +1,6 @@
 """From the command line to the supervisor: the same process, but a new and small image of it."""
 
+import json
 import os
 import signal
 import sys
@@ -10,11 +11,14 @@ import msgspec
 
 import exporter
 from exporter import config, ledgerfile
-from exporter.app import channels, listen, user
+from exporter.app import channels, listen, source, user
 from exporter.config import Config
 from exporter.errors import ConfigError
 
-__all__ = ["launch", "require_protocols"]
+__all__ = ["launch", "require_consistent", "require_protocols"]
+
+TUNING = ("snaplen", "buffer_size")
+"""Of section `capture`: what changes how packets are captured, and not which."""
 
 
 def require_protocols(settings: Config) -> None:
@@ -29,8 +33,22 @@ def require_protocols(settings: Config) -> None:
         raise ConfigError(f"dpi.protocols: {error}") from None
 
 
+def require_consistent(settings: Config) -> None:
+    """Refuse `capture.source: ebpf` beside what it would ignore."""
+    capture, usual = settings.capture, config.Capture()
+    if capture.source != "ebpf":
+        return
+    named = source.pcap_only(json.loads(config.dump(settings)))
+    named += [f"capture.{one}" for one in TUNING if getattr(capture, one) != getattr(usual, one)]
+    if named:
+        raise ConfigError(
+            f"capture.source is ebpf, which has no {' and no '.join(named)}; leave that out, or take pcap"
+        )
+
+
 def resolved(settings: Config) -> Config:
     """Check what only this machine can tell, and make paths absolute."""
+    require_consistent(settings)
     for address in settings.web.listen_address:
         listen.split_address(address)
     if settings.process.sandbox != "off":

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from exporter.app.seccomp import Sockets
+from exporter.ebpf import support
 
 __all__ = [
     "NO_PRIVILEGE",
@@ -53,12 +54,17 @@ class Policy(NamedTuple):
     capabilities: frozenset[str]
     sockets: Sockets
     landlock: bool
+    maps: bool = False
+    """It reads and writes maps of the kernel's side that it was given."""
 
 
 AF_NETLINK, AF_PACKET = 16, 17  # by number: type stubs know them on Linux only
+MAPS = frozenset() if support.release() >= (5, 19) else frozenset({"BPF"})
+"""What it takes to use an inherited map: since Linux 5.19 (c8644cd0efe7) nothing."""
 WEB = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK)
 ROLES = {
     "worker": Policy(frozenset({"NET_RAW"}), Sockets((AF_PACKET,), mute=True), landlock=True),
+    "worker_ebpf": Policy(MAPS, Sockets((), mute=True), landlock=True, maps=True),
     "identity": Policy(
         frozenset({"SYS_PTRACE", "DAC_READ_SEARCH"}),
         Sockets((AF_NETLINK, socket.AF_UNIX), mute=False),
@@ -66,8 +72,9 @@ ROLES = {
     ),
     "exporter": Policy(frozenset(), Sockets(WEB, mute=False), landlock=True),
 }
-SUPERVISOR = frozenset({"NET_RAW", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID", "SETPCAP", "KILL"})
-"""What children need, and what it takes to change their user and to stop them afterwards (KILL)."""
+SUPERVISOR = frozenset({"SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID", "SETPCAP", "KILL"})
+"""What it takes to change the children's user and to stop them afterwards (KILL), and what identity needs. What a
+worker needs is added."""
 
 NO_PRIVILEGE = (
     "no privilege to capture packets: run as root, or grant the capability NET_RAW "
@@ -111,6 +118,12 @@ WORDS = {
     "no_cap_perfmon": "the capability PERFMON is missing",
     "pid_namespace": "this is not the machine's own process namespace (in Kubernetes: hostPID)",
     "no_tracepoint": "the kernel does not have the tracepoint",
+    "too_many_workers": "the kernel counts for 64 workers at most",
+    "permission": "the kernel does not permit it",
+    "verifier": "the kernel's verifier refuses the programs",
+    "memory": "the kernel has no memory for the maps (section ebpf of the configuration)",
+    "kernel": "the kernel lacks what the programs use",
+    "system": "the system does not let it be loaded",
 }
 
 

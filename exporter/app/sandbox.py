@@ -3,10 +3,12 @@
 | role | capabilities | files (Landlock) | sockets that it may open (seccomp) |
 |---|---|---|---|
 | worker | NET_RAW | reads the installation, /etc, /proc, /sys | AF_PACKET; connects to nobody |
+| worker_ebpf | none (before Linux 5.19 BPF) | as the worker | none; connects to nobody; uses the maps it was given |
 | identity | SYS_PTRACE, DAC_READ_SEARCH | all: Landlock would hide /proc/<pid>/fd | AF_NETLINK, AF_UNIX |
 | exporter | none | as the worker, and the configured paths | AF_INET, AF_INET6, AF_UNIX, AF_NETLINK |
 
-The supervisor uses BPF, PERFMON and NET_ADMIN to load the kernel's side, and has dropped them when children start.
+The supervisor uses BPF, PERFMON and NET_ADMIN to load the kernel's side, and has dropped them when children start; of
+NET_RAW and BPF it keeps what its workers need.
 
 What fails is returned as (component, reason), both of few words, because they become labels; with `strict` it is an
 error. /proc is allowed whole: its directories of processes are new inodes after memory pressure, and a rule for
@@ -67,7 +69,7 @@ def _restrict(policy: Policy, config: Config, readable: Sequence[str]) -> list[D
         _attempt("landlock", lambda: landlock.restrict_files(places), found, reason)
     _privileges(policy, user, found)
     reason = "refused" if seccomp.supported() else "unsupported"
-    _attempt("seccomp", lambda: seccomp.install(policy.sockets), found, reason)
+    _attempt("seccomp", lambda: seccomp.install(policy.sockets, maps=policy.maps), found, reason)
     return found
 
 
@@ -117,11 +119,15 @@ def missing(name: str) -> list[Degraded]:
     return found
 
 
-def restrict_supervisor() -> None:
-    """Keep what children need; called when everything is opened. What cannot be dropped, the children report."""
+def restrict_supervisor(worker: str) -> None:
+    """Keep what children need, workers of this role; called when everything is opened.
+
+    What cannot be dropped, the children report.
+    """
+    kept = SUPERVISOR | ROLES[worker].capabilities
     kernel.prctl(PR.SET_NO_NEW_PRIVS, 1)
     if os.geteuid() == 0:
-        _attempt("capabilities", lambda: kernel.restrict(SUPERVISOR), [])
-    kernel.limit(SUPERVISOR)
+        _attempt("capabilities", lambda: kernel.restrict(kept), [])
+    kernel.limit(kept)
     if os.geteuid() != 0:
-        _attempt("capabilities", lambda: kernel.raise_ambient(SUPERVISOR), [])
+        _attempt("capabilities", lambda: kernel.raise_ambient(kept), [])

@@ -9,7 +9,7 @@ import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from exporter.app.kernel import PR, machine, prctl
@@ -72,7 +72,6 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     # wide doors into the kernel
-    "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
     "io_uring_setup": (425, 425),
@@ -115,6 +114,7 @@ SPECIAL = {
     "tgkill": (234, 131),
     "rt_tgsigqueueinfo": (297, 240),
     "ioctl": (16, 29),
+    "bpf": (321, 280),
     "connect": (42, 203),
     "sendto": (44, 206),
     "sendmsg": (46, 211),
@@ -130,6 +130,8 @@ CLONE_THREAD = 0x00010000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 MODE_FILTER = 2
 AF_UNIX, SOCK_RAW = 1, 3
+MAP_COMMANDS = (1, 2, 3, 24, 27)
+"""BPF_MAP_LOOKUP_ELEM, _UPDATE_ELEM, _DELETE_ELEM, _LOOKUP_BATCH and _DELETE_BATCH of linux/bpf.h."""
 
 Instruction = tuple[int, int, int, int]
 """Code, jump if true, jump if false, constant."""
@@ -162,8 +164,10 @@ def _one_of(
     return [(LOAD, 0, 0, ARGUMENTS + 8 * argument), *tests, other]
 
 
-def _sockets(families: Iterable[int]) -> list[Instruction]:
+def _sockets(families: Collection[int]) -> list[Instruction]:
     """Let socket() make these families, and the one that libpcap asks interfaces with (without it, it crashes)."""
+    if not families:
+        return [REFUSED_FAMILY]
     family = _one_of(0, families, ALLOWED, REFUSED_FAMILY)[:-1]
     other = _one_of(1, (SOCK_RAW,), ALLOWED, REFUSED_FAMILY)
     return [*family, (JUMP_EQUAL, 0, len(other), AF_UNIX), *other, REFUSED_FAMILY]
@@ -177,8 +181,8 @@ def _mute(special: dict[str, int]) -> list[Instruction]:
     return code + _case(special["sendto"], [*body, (JUMP_EQUAL, 0, 1, 0), ALLOWED, REFUSED])
 
 
-def program(arch: str, sockets: Sockets, pid: int) -> list[Instruction]:
-    """Assemble the filter for a process that may open these sockets and signal itself only."""
+def program(arch: str, sockets: Sockets, pid: int, *, maps: bool = False) -> list[Instruction]:
+    """Assemble the filter for a process that may open these sockets, use BPF maps or not, and signal itself only."""
     column, audit = ARCHITECTURES[arch]
     code: list[Instruction] = [
         (LOAD, 0, 0, ARCHITECTURE),
@@ -192,6 +196,7 @@ def program(arch: str, sockets: Sockets, pid: int) -> list[Instruction]:
     code += _case(special["socket"], _sockets(sockets.families))
     code += _mute(special) if sockets.mute else []
     code += _case(special["ioctl"], _one_of(1, (TIOCSTI, TIOCLINUX), REFUSED, ALLOWED))
+    code += _case(special["bpf"], _one_of(0, MAP_COMMANDS if maps else (), ALLOWED, REFUSED))
     for name in ("tgkill", "rt_tgsigqueueinfo"):
         code += _case(special[name], _one_of(0, (pid,), ALLOWED, REFUSED))
     thread = [(LOAD, 0, 0, ARGUMENTS), (JUMP_ANY_BIT, 0, 1, CLONE_THREAD), ALLOWED, REFUSED]
@@ -214,9 +219,9 @@ def supported() -> bool:
     return True
 
 
-def install(sockets: Sockets) -> None:
+def install(sockets: Sockets, *, maps: bool = False) -> None:
     """Filter the calling thread and those that it will start, for good; needs no_new_privs."""
-    code = program(machine(), sockets, os.getpid())
+    code = program(machine(), sockets, os.getpid(), maps=maps)
     packed = b"".join(struct.pack("=HBBI", *step) for step in code)
     buffer = ctypes.create_string_buffer(packed, len(packed))
     header = ctypes.create_string_buffer(struct.pack("@HP", len(code), ctypes.addressof(buffer)))

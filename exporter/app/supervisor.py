@@ -15,7 +15,8 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from exporter.app import channels, children, kernel, listen, policy, programs, sandbox
+from exporter.app import channels, children, kernel, listen, policy, programs, sandbox, source
+from exporter.app.handover import Handover
 from exporter.app.keeper import Keeper, Say
 from exporter.errors import UserError
 from exporter.log import lines
@@ -42,22 +43,19 @@ def speaker(settings: Settings) -> Say:
     return say
 
 
-def worker_count(wanted: int | str) -> int:
-    return min(4, len(os.sched_getaffinity(0))) if wanted == "auto" else int(wanted)
-
-
 def read_settings(config: bytes) -> Settings:
     """Take what the supervisor itself needs from the configuration, which `run` has checked and completed."""
     whole = json.loads(config)
     web, process = whole["web"], whole["process"]
     return {
-        "workers": worker_count(whole["workers"]),
+        "workers": source.worker_count(whole["workers"]),
         "listen": web["listen_address"],
         "path": web["telemetry_path"],
         "web_config": web["config_file"],
         "sandbox": process["sandbox"],
         "user": process["user"],
-        "method": whole["identity"]["method"],
+        "kernel": source.kernel_wish(whole),
+        "captured_for": source.pcap_only(whole) if whole["capture"]["source"] == "auto" else [],
         **whole["log"],
     }
 
@@ -90,15 +88,20 @@ def check_sandbox(mode: str, name: str, say: Say) -> None:
         say("warning", f"owners of other users' sockets stay unknown: grant {' and '.join(sorted(lost))}")
 
 
-def load_programs(method: str, say: Say) -> tuple[programs.Programs | None, list[policy.Degraded]]:
-    """Load the kernel's side, and say once what is missing."""
-    loaded, lacking = programs.load(method)
+def say_source(
+    loaded: programs.Programs | None, lacking: list[policy.Degraded], asks: list[str], say: Say
+) -> None:
+    """Say once how packets and their owners are seen where it is not the best way, and why."""
+    if asks:
+        say("info", f"packets are captured, as {' and '.join(asks)} asks; the kernel counts for no interface")
     if lacking:
-        instead = (
-            "less is known of who uses a socket" if loaded else "owners are looked up in the socket tables"
-        )
+        if loaded is None:
+            instead = "packets are captured, and owners are looked up in the socket tables"
+        elif any(component == "ebpf_flows" for component, _ in lacking):
+            instead = "packets are captured; the kernel tells their owners"
+        else:
+            instead = "less is known of who uses a socket"
         say("info", f"{instead}; {policy.explain(lacking)}")
-    return loaded, lacking
 
 
 def notify(state: str) -> None:
@@ -113,22 +116,25 @@ def run(config: bytes, ledger_size: int = 0, program: children.Program = childre
     """Open everything, drop what is not needed, run the children; give the exit status."""
     settings = read_settings(config)
     say = speaker(settings)
-    check_privilege()
     listeners = listen.bind_all(settings["listen"])
+    loaded, lacking = programs.load(settings["kernel"])
+    counts = loaded is not None and bool(loaded.handles)
+    if not counts:
+        check_privilege()
     check_sandbox(settings["sandbox"], settings["user"], say)
-    loaded, lacking = load_programs(settings["method"], say)
     held = channels.hold(settings["workers"], ledger_size)
     if settings["sandbox"] != "off":
-        sandbox.restrict_supervisor()
-    keeper = Keeper(config, held, listeners, say)
+        sandbox.restrict_supervisor("worker_ebpf" if counts else "worker")
+    keeper = Keeper(Handover(config, held, listeners, loaded), say)
 
     def up() -> None:
+        say_source(loaded, lacking, settings["captured_for"], say)
         for url in listen.urls(listeners, settings["path"], scheme(settings["web_config"])):
             say("info", f"listening on {url}")
         notify("READY=1")
 
     keeper.on_up = up
-    keeper.programs, keeper.degraded = loaded, lacking
+    keeper.degraded = lacking
     keeper.prepare(program)
     status = keeper.watch()
     notify("STOPPING=1")

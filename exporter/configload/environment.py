@@ -13,9 +13,9 @@ __all__ = ["FILE_VARIABLE", "Found", "from_environment"]
 
 FILE_VARIABLE = "NETPROC_CONFIG_FILE"
 FOREIGN = re.compile(
-    r"NETPROC_(EXPORTER_.*|CORPUS|SHORT|(.*_)?(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_(TCP|UDP|SCTP).*)?))"
+    r"NETPROC_(EXPORTER_.*|BPF|CORPUS|SHORT|(.*_)?(SERVICE_HOST|SERVICE_PORT.*|PORT(_\d+_(TCP|UDP|SCTP).*)?))"
 )
-"""Set by Kubernetes for a Service whose name begins as ours does, or by our tests."""
+"""Set by Kubernetes for a Service whose name begins as ours does, or by our build or our tests."""
 
 Found = dict[str, tuple[object, str]]
 """Key → value, place."""

@@ -15,7 +15,7 @@ from exporter.ebpf.layout import CONTROL, FLOW, KEY, MAX_WORKERS, SLOTS, Handles
 from exporter.ebpf.libbpf import BpfError, Link, Object
 from exporter.ebpf.support import COMPONENTS, Place, Support, examine
 
-__all__ = ["NEEDED", "OWNERS", "Kernel", "Sizes", "open_owners"]
+__all__ = ["NEEDED", "OWNERS", "OWNER_EVENTS", "Kernel", "Sizes", "open_owners"]
 
 HASH, ARRAY, RINGBUF, MMAPABLE = 1, 2, 27, 1 << 10
 EVENTS = 1 << 18
@@ -111,7 +111,7 @@ class Kernel:
         for settings in (self._settings, plain):
             try:
                 self._objects[name] = self._try(place.objects / f"{name}.bpf.o", settings, wanted)
-                self.names = settings.task_helpers
+                self.names = self.names or (name == "socket" and settings.task_helpers)
                 return
             except BpfError as error:
                 failure = error.reason
@@ -207,6 +207,11 @@ class Kernel:
         """Bring nothing up of a process' connections, only count them: our own children."""
         one = next(iter(self._objects.values()))
         maps.update(one.map_fd("quiet"), pid.to_bytes(4, "little"), b"\1")
+
+    def unhush(self, pid: int) -> None:
+        """Take that back: the process is gone, and its number free."""
+        one = next(iter(self._objects.values()))
+        maps.remove(one.map_fd("quiet"), pid.to_bytes(4, "little"), 1)
 
     def program(self, name: str) -> tuple[Object, str]:
         """Give what `Object.run` and statistics want."""

@@ -66,7 +66,7 @@ class Run:
             left = end - time.monotonic()
             assert left > 0, self.said
             if select.select([self.process.stderr], [], [], left)[0]:
-                self.said += self.process.stderr.readline()
+                self.said += os.read(self.process.stderr.fileno(), 1 << 16).decode()
         return next(line for line in self.said.splitlines() if text in line)
 
     def pids(self) -> list[int]:
@@ -123,7 +123,9 @@ def test_each_child_has_its_descriptors_and_no_other(start) -> None:
     channels: dict[str, set[int]] = {}
     for name in ("identity", "exporter", "worker0", "worker1"):
         (found,) = eventually(lambda name=name: run.starts(name))
-        named = {key: value for key, value in found["flags"].items() if key not in {"index", "count"}}
+        named = {
+            key: value for key, value in found["flags"].items() if key not in {"index", "count", "source"}
+        }
         given = {int(fd) for value in named.values() for fd in value.split(",")}
         others = set(found["fds"]) - given - {0, 1, 2}
         assert len(others) <= 2, f"{name} inherited {others}"  # its own: the file, and the listing
@@ -134,7 +136,7 @@ def test_each_child_has_its_descriptors_and_no_other(start) -> None:
     assert channels["exporter"] == {"config-fd", "listen-fds", "ledger-fds", "status-fd", "lifeline-fd"}
     assert channels["worker1"] == {"config-fd", "channel-fd", "ledger-fd", "lifeline-fd", "ready-fd"}
     (worker,) = run.starts("worker1")
-    assert (worker["flags"]["index"], worker["flags"]["count"]) == ("1", "2")
+    assert [worker["flags"][key] for key in ("index", "count", "source")] == ["1", "2", "pcap"]
     (exporter,) = run.starts("exporter")
     assert len(exporter["flags"]["ledger-fds"].split(",")) == 3
     assert exporter["status"] == {"restarts": {}, "workers": 2, "degraded": []}
@@ -209,7 +211,7 @@ def test_a_killed_child_is_started_again_and_counted(start, name: str, role: str
 def test_a_child_that_always_fails_waits_longer_each_time(start) -> None:
     run = start({"identity": "crash"})
     run.wait_for("starts again in 0.4 s")
-    waits = [json.loads(line)["event"] for line in run.said.splitlines() if "identity" in line]
+    waits = [json.loads(line)["event"] for line in run.said.splitlines() if "identity ended" in line]
     assert waits[:3] == [f"identity ended with status 7; it starts again in {s} s" for s in (0.1, 0.2, 0.4)]
     assert run.end() == 0
 

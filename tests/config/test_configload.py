@@ -69,6 +69,7 @@ def test_environment(key: str, environ: dict[str, str], expected: object) -> Non
         "NETPROC_SERVICE_PORT_HTTP",
         "NETPROC_PORT",
         "NETPROC_SHORT",
+        "NETPROC_BPF",
         "PATH",
     ],
 )
@@ -96,7 +97,7 @@ def test_what_kubernetes_sets_for_a_service_is_no_setting(name: str) -> None:
             "capture: {snaplen: true}",
             "capture.snaplen: expected a whole number from 128 to 262144, not True",
         ),
-        ("capture: {source: dpdk}", "capture.source: expected one of auto, pcap, not 'dpdk'"),
+        ("capture: {source: dpdk}", "capture.source: expected one of auto, ebpf, pcap, not 'dpdk'"),
         ("capture: [eth0]", "capture: expected keys and values, not ['eth0']"),
         ("- capture", "the file: expected keys and values, not ['capture']"),
         ("flow: {settle: 0}", "flow.settle: expected a number above 0 and at most 31536000, not 0"),

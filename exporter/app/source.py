@@ -1,0 +1,38 @@
+"""What the configuration asks of the source of packets, read from its JSON: the supervisor loads no msgspec."""
+
+import os
+from typing import Any
+
+from exporter.app import programs
+
+__all__ = ["kernel_wish", "pcap_only", "worker_count"]
+
+Settings = dict[str, Any]
+
+
+def worker_count(wanted: int | str) -> int:
+    return min(4, len(os.sched_getaffinity(0))) if wanted == "auto" else int(wanted)
+
+
+def pcap_only(whole: Settings) -> list[str]:
+    """Name the settings that choose packets, or a way to their owners, as it is possible with captured packets only."""
+    capture = whole["capture"]
+    named = [f"capture.{name}" for name in ("interface", "exclude_interface", "filter") if capture[name]]
+    named += [] if capture["loopback"] else ["capture.loopback"]
+    named += ["decode.tunnels"] if whole["decode"]["tunnels"] == "always" else []
+    return named + ([] if whole["identity"]["method"] in programs.METHODS else ["identity.method"])
+
+
+def kernel_wish(whole: Settings) -> programs.Wish:
+    """Say what is wanted of the kernel's side; with `auto` nothing that contradicts another setting."""
+    source = whole["capture"]["source"]
+    if source == "auto":  # until workers take what the kernel counts
+        source = "pcap"
+    return programs.Wish(
+        source,
+        whole["identity"]["method"],
+        worker_count(whole["workers"]),
+        whole["dpi"]["enabled"],
+        not whole["self"]["traffic"],
+        programs.sizes_of(whole["ebpf"]),
+    )

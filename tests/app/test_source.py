@@ -1,0 +1,58 @@
+"""Which source the configuration asks for, and what it may not ask for at once."""
+
+import json
+
+import pytest
+
+from exporter.app import programs, source
+from exporter.app.launch import require_consistent
+from exporter.config import Config, dump
+from exporter.configload import load
+from exporter.errors import ConfigError
+
+NAMED = [
+    ("capture.interface", ["eth0"]),
+    ("capture.exclude_interface", ["docker0"]),
+    ("capture.filter", "tcp"),
+    ("capture.loopback", False),
+    ("decode.tunnels", "always"),
+    ("identity.method", "netlink"),
+]
+TUNED = [("capture.snaplen", 256), ("capture.buffer_size", 1 << 20)]
+
+
+def whole(**flags: object) -> dict:
+    return json.loads(dump(load(flags, {})))
+
+
+@pytest.mark.parametrize(("key", "value"), NAMED)
+def test_what_only_captured_packets_allow_is_named(key: str, value: object) -> None:
+    assert source.pcap_only(whole(**{key: value})) == [key]
+    assert source.kernel_wish(whole(**{key: value})).source == "pcap"
+
+
+def test_nothing_is_named_by_default() -> None:
+    assert source.pcap_only(whole()) == []
+    require_consistent(Config())
+
+
+@pytest.mark.parametrize(("key", "value"), NAMED + TUNED)
+def test_the_kernel_s_counting_refuses_what_it_would_ignore(key: str, value: object) -> None:
+    asked = load({"capture.source": "ebpf", key: value}, {})
+    with pytest.raises(ConfigError, match=rf"^capture\.source is ebpf, which has no {key}; leave that out"):
+        require_consistent(asked)
+    require_consistent(load({"capture.source": "auto", key: value}, {}))
+    require_consistent(load({"capture.source": "ebpf"}, {}))
+
+
+def test_tuning_does_not_choose_the_source() -> None:
+    assert source.pcap_only(whole(**dict(TUNED))) == []
+
+
+def test_a_wish_has_all_that_the_configuration_says() -> None:
+    flags = {"capture.source": "ebpf", "workers": 3, "dpi.enabled": False, "self.traffic": True}
+    sizes = {"ebpf.flows": 7, "ebpf.overflow": 8, "ebpf.ring_size": 65_537, "ebpf.budgets": 9}
+    wish = source.kernel_wish(whole(**flags, **sizes))
+    assert wish[:5] == ("ebpf", "auto", 3, False, False)
+    assert wish.sizes[:4] == (7, 8, 131_072, 9)
+    assert source.kernel_wish(whole(**{"capture.source": "ebpf"})).sizes == programs.Wish().sizes
