@@ -5,14 +5,16 @@ instead, so that no test is silently left out of a run that decides something.
 """
 
 import ctypes
+import io
 import os
 import platform
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 
 import pytest
 from hypothesis import settings
@@ -100,6 +102,45 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in NEEDS:
         if item.get_closest_marker(marker) and (why := lacks(marker)):
             cannot(why)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Close what a failed test has left open; else the warning about it fails some later test as well.
+
+    Fixtures close what is theirs.
+    """
+    try:
+        return (yield)
+    except BaseException as error:
+        kept = {id(value) for value in getattr(item, "funcargs", {}).values()}
+        for thing in left_open(error.__traceback__):
+            if id(thing) not in kept:
+                close(thing)
+        raise
+
+
+def left_open(traceback: TracebackType | None) -> Iterator[object]:
+    """Sockets, files and processes in the variables of the functions that failed, and in lists there."""
+    while traceback:
+        for value in list(traceback.tb_frame.f_locals.values()):
+            several = value if isinstance(value, list | tuple) else [value]
+            yield from (
+                one for one in several if isinstance(one, socket.socket | io.IOBase | subprocess.Popen)
+            )
+        traceback = traceback.tb_next
+
+
+def close(thing: "socket.socket | io.IOBase | subprocess.Popen[bytes]") -> None:
+    """Close it, however often that was done before; a process is killed."""
+    if not isinstance(thing, subprocess.Popen):
+        thing.close()
+        return
+    thing.kill()
+    thing.wait()
+    for pipe in (thing.stdin, thing.stdout, thing.stderr):
+        if pipe:
+            pipe.close()
 
 
 @pytest.fixture(scope="session")

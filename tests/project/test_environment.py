@@ -23,10 +23,30 @@ def test_by_tool(tool):
 """
 
 
-def run_cases(repo: Path, where: Path, ci: str) -> subprocess.CompletedProcess[str]:
+LEAVES_OPEN = """
+import gc
+import socket
+import subprocess
+
+def connect():
+    pair = socket.socketpair()
+    assert not pair
+    return pair
+
+def test_fails():
+    one, file = socket.socket(), open(__file__)
+    child = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
+    connect()
+
+def test_comes_after():
+    gc.collect()
+"""
+
+
+def run_cases(repo: Path, where: Path, ci: str, cases: str = CASES) -> subprocess.CompletedProcess[str]:
     shutil.copy(repo / "tests" / "conftest.py", where)
-    (where / "pytest.ini").write_text("[pytest]\nmarkers =\n    corpus:\n")
-    (where / "test_cases.py").write_text(CASES)
+    (where / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\nmarkers =\n    corpus:\n")
+    (where / "test_cases.py").write_text(cases)
     environment = {**os.environ, "CI": ci, "NETPROC_CORPUS": str(where / "none")}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-rs", where]
     return subprocess.run(command, cwd=where, env=environment, capture_output=True, text=True, check=False)
@@ -41,3 +61,8 @@ def test_what_is_absent(repo: Path, tmp_path: Path, ci: str, status: int, summar
     assert "no no-such-program" in done.stdout
     assert " passed" not in done.stdout
     assert not (ci and "skipped" in done.stdout.splitlines()[-1])
+
+
+def test_a_failure_does_not_spread(repo: Path, tmp_path: Path) -> None:
+    done = run_cases(repo, tmp_path, "", LEAVES_OPEN)
+    assert "1 failed, 1 passed in" in done.stdout.splitlines()[-1], done.stdout
