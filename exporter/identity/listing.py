@@ -22,16 +22,15 @@ def list_sockets(resolver: Resolver, now: float) -> Iterator[Listing | None]:
     resolver.stats.dumps += 1
     resolver.stats.dump_seconds += time.perf_counter() - begun
     resolver.stats.sockets = len(rows)
-    if (holders := resolver.holders) and any(socket.inode for _, _, socket in rows):
-        while holders.queue:  # another sweep is under way
-            holders.step(None)
+    if holders := resolver.holders:
+        while holders.sweeping():  # another one is under way
+            holders.step()
             yield None
-        wanted = {socket.inode for _, _, socket in rows if socket.inode and socket.inode not in holders.found}
-        holders.begin(now, force=True)
-        while holders.queue and wanted:
-            holders.step(wanted)
+        if any(socket.inode and socket.inode not in holders.found for _, _, socket in rows):
+            holders.begin(now, force=True)
+        while holders.sweeping():
+            holders.step()
             yield None
-        holders.finish()
     for at in range(0, len(rows), ROWS):
         piece = [make_row(resolver, found, now) for found in rows[at : at + ROWS]]
         yield Listing(tuple(piece), last=False)

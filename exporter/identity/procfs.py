@@ -5,6 +5,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter.identity.groups import clean
@@ -76,28 +77,29 @@ class Procfs:
         """Give the inode number of a process' network namespace."""
         return parse_link(os.readlink(f"{self.root}/{pid}/ns/net"), "net:[")
 
-    def inode(self, pid: int, fd: str) -> int:
+    def inode(self, pid: int, fd: int) -> int:
         """Give the inode number of the socket behind a descriptor; 0: not a socket, or not there."""
         try:
             return parse_link(os.readlink(f"{self.root}/{pid}/fd/{fd}"), "socket:[")
         except OSError:
             return 0
 
-    def sockets(self, pid: int) -> dict[int, str]:
-        """Give all sockets of a process: inode number to descriptor; OSError if they may not be seen."""
-        found: dict[int, str] = {}
+    def descriptors(self, pid: int) -> Iterator[tuple[int, int]]:
+        """Give all descriptors of a process, each with its socket's inode number (0: no socket), one by one.
+
+        OSError where they may not be seen. There may be a million: whoever reads them may pause, or stop.
+        """
         directory = os.open(f"{self.root}/{pid}/fd", READ | os.O_DIRECTORY)
         try:
-            for fd in os.listdir(directory):
-                try:
-                    link = os.readlink(fd, dir_fd=directory)
-                except FileNotFoundError:  # closed meanwhile
-                    continue
-                if link.startswith("socket:["):
-                    found[int(link[8:-1])] = fd
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    try:
+                        link = os.readlink(entry.name, dir_fd=directory)
+                    except FileNotFoundError:  # closed meanwhile
+                        continue
+                    yield int(entry.name), int(link[8:-1]) if link.startswith("socket:[") else 0
         finally:
             os.close(directory)
-        return found
 
 
 def parse_link(link: str, prefix: str) -> int:

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import psutil
 
+from exporter.identity.budget import Budget
 from exporter.identity.groups import Grouping, clean
-from exporter.identity.holders import Budget
 from exporter.identity.netlink import ANY, CONNECTED, STATES, End, Socket, normal
 from exporter.identity.processes import DEPTH, KEPT
 from exporter.identity.procfs import LONGEST_PATH

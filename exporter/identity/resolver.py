@@ -142,7 +142,7 @@ class Resolver:
 
     def deadline(self) -> float | None:
         """Say when there is work again; None: not before a question comes."""
-        if self.waiting and self.holders and self.holders.queue:
+        if self.waiting and self.holders and self.holders.sweeping():
             return 0.0
         dues = (self.heap[0][0] if self.heap else None, self.inquiries.deadline())
         return min((due for due in dues if due is not None), default=None)
@@ -247,19 +247,21 @@ class Resolver:
         for finding in findings:
             if finding.socket and finding.socket.inode in wanted:
                 self.waiting.setdefault(finding.socket.inode, []).append(finding.question)
-        if self.waiting and (holders.queue or holders.begin(now)):
-            missing = set(self.waiting)
-            holders.step(missing)
-            self.wake(set(self.waiting) if not holders.queue else set(self.waiting) - missing, missing, now)
-        elif self.waiting and not holders.queue:
-            self.waiting.clear()
+        if not self.waiting:
+            return
+        if holders.sweeping() or holders.begin(now):
+            holders.step()
+        if not holders.sweeping():
+            self.wake(now)
 
-    def wake(self, done: set[int], missing: set[int], now: float) -> None:
-        """Look again at once at questions whose holder a sweep has found; who was not found waits for his time."""
-        for inode in done:
-            for question in self.waiting.pop(inode):
-                if inode not in missing:
+    def wake(self, now: float) -> None:
+        """Look again at once at questions whose holders a sweep has found; who was not found waits for his time."""
+        for inode, questions in self.waiting.items():
+            if self.holders and (place := self.holders.found.get(inode)):
+                self.holders.keep(place)
+                for question in questions:
                     self.schedule(question, now)
+        self.waiting.clear()
 
     # -- answers ---------------------------------------------------------------------------------------------------
 

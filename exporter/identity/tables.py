@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from exporter.identity.holders import Budget
+from exporter.identity.budget import Budget
 from exporter.identity.netlink import ANY, CONNECTED, MAPPED, STATES, End, Socket, normal
 from exporter.identity.procfs import Procfs
 from exporter.identity.stats import Stats

@@ -13,8 +13,8 @@ from exporter.ebpf.cgroups import Cgroups
 from exporter.ebpf.layout import Key, Origin
 from exporter.ebpf.owners import Closed, Ends, Process, read_events, ticks
 from exporter.ebpf.ring import Ring
+from exporter.identity.budget import Budget
 from exporter.identity.cgroup import get_place
-from exporter.identity.holders import Budget
 from exporter.identity.netlink import PROTOCOLS, End
 from exporter.identity.processes import ProcfsProcesses
 from exporter.identity.procfs import TICK, get_boot_time

@@ -20,6 +20,13 @@ CASES = {
     "manager_alone": ([SYSTEMD], "systemd", 1),
     "leaked_to_a_child": ([make("sleep", 9, 5), make("daemon", 5)], "daemon", 5),
     "leaked_to_a_grandchild": ([make("sleep", 9, 8, ancestors=(5,)), make("daemon", 5)], "daemon", 5),
+    "leaked_to_a_child_of_a_smaller_number": (
+        [make("sleep", 5, 900, 101.0), make("daemon", 900)],
+        "daemon",
+        900,
+    ),
+    "siblings_numbers_anew": ([make("php-fpm", 7, 5, 102.0), make("php-fpm", 900, 5, 101.0)], "php-fpm", 900),
+    "a_late_namesake_of_its_parent": ([make("a", 9, 8, 100.0), make("b", 8, 1, 200.0)], None, None),
     "passed_to_a_stranger": ([make("a", 5), make("b", 6)], None, None),
 }
 

@@ -48,8 +48,8 @@ def test_a_sweep_is_cheap_and_rare(rig):
     holders = rig().sources.holders
     begun = time.process_time()
     holders.begin(0.0)
-    while holders.queue:
-        holders.step(None)
+    while holders.sweeping():
+        holders.step()
     print(f"a sweep over all processes: {(time.process_time() - begun) * 1e3:.1f} ms")
     assert holders.full.left <= holders.full.burst
     assert holders.full.rate <= 0.005

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import GroupRule
+from exporter.identity.budget import Budget
+from exporter.identity.choice import choose
 from exporter.identity.groups import Grouping
-from exporter.identity.holders import Budget, Holders
+from exporter.identity.holders import Holders
 from exporter.identity.processes import ProcfsProcesses
 from exporter.identity.procfs import Procfs, get_name, parse_command, parse_link, parse_stat, parse_uid
 from exporter.identity.stats import Stats
@@ -123,12 +125,17 @@ def test_a_process_that_has_just_ended_keeps_its_name_a_moment(tree):
     assert not processes.known
 
 
+def sweep(holders):
+    while holders.sweeping():
+        holders.step()
+
+
 def test_holders_are_proved_anew(tree):
     _, holders = make(tree)
     tree.process(7, sockets=[(3, 77), (4, 78)])
     holders.look({77}, 0.0)  # the first look knows no process as new
     holders.begin(0.0)
-    holders.step({77})
+    sweep(holders)
     assert holders.known(77) == [7]
     tree.process(7, sockets=[(3, 99)])
     assert holders.known(77) == []
@@ -150,17 +157,48 @@ def test_who_inherited_it_and_from_whom(tree):
     tree.process(5, exe="/bin/server", ppid=4, sockets=[(3, 77)])
     tree.process(6, exe="/bin/helper", ppid=5, sockets=[(3, 77)])
     holders.begin(0.0)
-    holders.step({77})
-    assert holders.known(77) == [6, 5]
+    sweep(holders)
+    assert sorted(holders.known(77)) == [5, 6]
+
+
+@pytest.mark.parametrize("pids", [(4, 5, 6), (6, 5, 4), (5, 6, 4)])
+def test_all_holders_are_seen_whatever_their_numbers(tree, pids):
+    """The opener, a child with the socket under the same number, and one that has it as its standard input."""
+    processes, holders = make(tree)
+    opener, child, other = pids
+    tree.process(opener, exe="/bin/server", ticks=100, sockets=[(3, 77)])
+    tree.process(child, exe="/bin/helper", ticks=200, ppid=opener, sockets=[(3, 77)])
+    tree.process(other, exe="/bin/other", ticks=300, ppid=child, sockets=[(0, 77)])
+    holders.begin(0.0)
+    sweep(holders)
+    held = holders.known(77)
+    assert sorted(held) == [4, 5, 6]
+    assert choose([processes.owner(pid, 0.0) for pid in held]).pid == opener
+
+
+@pytest.mark.parametrize("pids", [(8, 9), (9, 8)])
+def test_of_new_ones_the_newest_is_asked_first_and_the_others_after_it(tree, pids):
+    """A parent that has closed its end: of its children the first has it, and the second too."""
+    processes, holders = make(tree)
+    holders.look({1}, 0.0)
+    for pid, ticks in zip(pids, (100, 200), strict=True):
+        tree.process(pid, exe="/bin/helper", ticks=ticks, sockets=[(3, 77)])
+    assert holders.candidates(0.1) == list(pids)
+    wanted = {77}
+    holders.look(wanted, 0.1)
+    assert not wanted
+    held = holders.known(77)
+    assert sorted(held) == [8, 9]
+    assert choose([processes.owner(pid, 0.1) for pid in held]).pid == pids[0]
 
 
 def test_a_sweep_keeps_to_its_budget(tree):
     _, holders = make(tree)
+    tree.process(7)
     ticks = iter(range(10_000))
     holders.clock = lambda: float(next(ticks))  # every look at the clock takes a second
     assert holders.begin(0.0)
-    holders.step(None)
-    holders.queue.clear()
+    sweep(holders)
     assert holders.full.left < 0
     assert not holders.begin(10.0)
     assert holders.begin(10.0 + 10_000)
