@@ -14,6 +14,7 @@ __all__ = ["Capture", "Config", "GroupRule", "dump", "load"]
 
 Seconds = Annotated[float, Meta(gt=0, le=31_536_000)]
 Count = Annotated[int, Meta(ge=1, le=100_000_000)]
+Entries = Annotated[int, Meta(ge=64, le=4_194_304)]
 Address = Annotated[
     str,
     Meta(
@@ -59,7 +60,7 @@ class Ebpf(Struct, forbid_unknown_fields=True, frozen=True):
     """Memory in the kernel where it counts (capture.source ebpf); locked, and there from the start."""
 
     flows: Annotated[
-        Count, Meta(description="connections of a worker that may move at a time; 464 bytes each")
+        Entries, Meta(description="connections of a worker that may move at a time; 464 bytes each")
     ] = 32_768
     overflow: Annotated[
         Count,
@@ -74,7 +75,7 @@ class Ebpf(Struct, forbid_unknown_fields=True, frozen=True):
         ),
     ] = 8_388_608
     budgets: Annotated[
-        Count,
+        Entries,
         Meta(
             description="connections of all workers of which is known how much was inspected; 120 bytes each"
         ),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from exporter import config
 from exporter.app import channels, sandbox
+from exporter.ebpf.layout import Handles, Key
+from exporter.ebpf.shard import Shard
 
 role, *words = sys.argv[1:]
 flags = {name.removeprefix("--"): value for name, value in zip(words[::2], words[1::2], strict=True)}
@@ -24,10 +26,11 @@ if plan == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 lifeline = int(flags["lifeline-fd"])
+shard = Shard(Handles.parse(flags["handles"])) if "handles" in flags else None
 with Path(os.environ["OUT"], f"{role}{flags.get('index', '')}").open("a") as out:
     status = channels.read_status(int(flags["status-fd"])) if "status-fd" in flags else None
     fds = sorted(int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
-    degraded = sandbox.enter(role, settings, lifeline)
+    degraded = sandbox.enter("worker_ebpf" if shard else role, settings, lifeline)
     found = {
         "pid": os.getpid(),
         "uid": os.getuid(),
@@ -36,6 +39,9 @@ with Path(os.environ["OUT"], f"{role}{flags.get('index', '')}").open("a") as out
         "status": status,
         "degraded": degraded,
     }
+    if shard and plan != "blind":
+        found["ports"] = sorted({Key.read(flow.key).rport for flow in shard.turn()})
+        shard.release()
     print(json.dumps(found), file=out)
 if "ready-fd" in flags:
     os.write(int(flags["ready-fd"]), b"1")

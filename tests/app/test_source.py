@@ -51,8 +51,8 @@ def test_tuning_does_not_choose_the_source() -> None:
 
 def test_a_wish_has_all_that_the_configuration_says() -> None:
     flags = {"capture.source": "ebpf", "workers": 3, "dpi.enabled": False, "self.traffic": True}
-    sizes = {"ebpf.flows": 7, "ebpf.overflow": 8, "ebpf.ring_size": 65_537, "ebpf.budgets": 9}
+    sizes = {"ebpf.flows": 64, "ebpf.overflow": 65, "ebpf.ring_size": 65_537, "ebpf.budgets": 66}
     wish = source.kernel_wish(whole(**flags, **sizes))
     assert wish[:5] == ("ebpf", "auto", 3, False, False)
-    assert wish.sizes[:4] == (7, 8, 131_072, 9)
+    assert wish.sizes[:4] == (64, 65, 131_072, 66)
     assert source.kernel_wish(whole(**{"capture.source": "ebpf"})).sizes == programs.Wish().sizes
