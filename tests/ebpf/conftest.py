@@ -87,7 +87,9 @@ class Watching:
         found = support.examine(place)
         self.kernel = Kernel(found, settings, sizes)
         self.kernel.open(place)
-        assert self.kernel.degraded == found.reasons, list(libbpf.log)[-30:]
+        if self.kernel.degraded != found.reasons:
+            self.kernel.close()
+            pytest.fail(f"{self.kernel.degraded}: {list(libbpf.log)[-30:]}")
         self.shards = [Shard(handles) for handles in self.kernel.handles]
         self.ring = Ring(self.kernel.events, sizes.events)
 
@@ -203,34 +205,24 @@ class Pair(NamedTuple):
 @pytest.fixture
 def pair(space) -> Iterator[Pair]:
     far = Space()
-    subprocess.run(
-        [
-            "ip",
-            "link",
-            "add",
-            "v0",
-            "netns",
-            space.name,
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "v0",
-            "netns",
-            far.name,
-        ],
-        check=True,
-    )
-    for number, one in enumerate((space, far), 1):
+    try:
+        join(space, far)
+        yield Pair(space, far, "192.0.2.1", "192.0.2.2")
+    finally:
+        far.close()
+
+
+def join(near: Space, far: Space) -> None:
+    link = ["ip", "link", "add", "v0", "netns", near.name, "type", "veth"]
+    subprocess.run([*link, "peer", "name", "v0", "netns", far.name], check=True)
+    for number, one in enumerate((near, far), 1):
         one.run("sysctl", "-qw", "net.ipv6.conf.v0.disable_ipv6=1")
         one.run("ip", "link", "set", "v0", "address", f"02:00:00:00:00:0{number}")
         one.run("ip", "address", "add", f"192.0.2.{number}/24", "dev", "v0")
-    for number, one in enumerate((space, far), 1):
+    for number, one in enumerate((near, far), 1):
         one.run("ip", "link", "set", "v0", "up")
         other = 3 - number
         one.run("ip", "neigh", "add", f"192.0.2.{other}", "lladdr", f"02:00:00:00:00:0{other}", "dev", "v0")
-    yield Pair(space, far, "192.0.2.1", "192.0.2.2")
-    far.close()
 
 
 def total(rows: list[tuple[Key, Flow]], **wanted: object) -> Counter[str]:
