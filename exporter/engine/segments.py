@@ -183,6 +183,26 @@ class Segments:
         self._over(conn, now, "reset")
         _release(conn)
 
+    def read(self, half: Half, now: float, packet: Packet, *, sent: bool) -> None:
+        """Take a segment's payload only: it is counted elsewhere, and somebody else knows the states.
+
+        `sent`: seen where it was sent, in order; what is missing then never comes.
+        """
+        conn, stream = half.conn, half.stream
+        if packet.flags & SYN:
+            half.next = packet.seq + 1 & MASK
+        if conn.fresh and packet.length:
+            self._lifecycle.inspect(conn)
+            stream = half.stream
+        if packet.flags & FIN:
+            conn.fin = conn.fin or [-1, -1]
+            conn.fin[half.side] = packet.seq + packet.length + 1 & MASK
+        if conn.half0.stream is None and conn.half1.stream is None:
+            return
+        self._payload(conn, half, now, packet)
+        if sent and stream is not None and stream.held:
+            self._deliver(conn, half, now, stream.give_up())
+
     # -- payload ---------------------------------------------------------------------------------------------------
 
     def _payload(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
