@@ -5,7 +5,7 @@ A source calls the function that `attach` gives for each frame of an interface (
 what the identity process says. The slow path below is right for every packet; `fastpath` is a short cut through it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 from exporter import metrics as m
@@ -199,12 +199,15 @@ class Engine:
 
     # -- sockets ---------------------------------------------------------------------------------------------------
 
-    def kernel(self, inspect: Inspect) -> Kernel:
-        """Give what takes tallies and sights; `inspect` tells the kernel which packets shall come up."""
+    def kernel(self, inspect: Inspect, defect: Callable[[], None]) -> Kernel:
+        """Give what takes tallies and sights.
+
+        `inspect` tells the kernel which packets shall come up; `defect` is called, in the exception, when one failed.
+        """
         if self._kernel is None:
             lives = Lives(self.context, self.settlement, self.lifecycle, self._messages)
             reading = Reading(lives, self._segments, self._datagrams, inspect)
-            self._kernel = Kernel(self.context, self.settlement, lives, reading)
+            self._kernel = Kernel(self.context, lives, reading, defect)
         return self._kernel
 
     # -- time ------------------------------------------------------------------------------------------------------

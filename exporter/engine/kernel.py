@@ -5,13 +5,12 @@ one namespace there are two tallies, each for its own. One of a known socket and
 additions; everything else takes the slow path behind it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from exporter.engine.context import Context
 from exporter.engine.kernel_lives import Lives
 from exporter.engine.kernel_processes import Processes
 from exporter.engine.kernel_reading import Reading
-from exporter.engine.settlement import Settlement
 from exporter.flow.connection import Connection
 from exporter.flow.socket import Process, Socket
 from exporter.model import Answer, Sight, Tally
@@ -25,13 +24,14 @@ COUNTED_TWICE = frozenset({"tcp", "udp"})
 class Kernel:
     """The engine's door for a source that counts in the kernel."""
 
-    def __init__(self, context: Context, settlement: Settlement, lives: Lives, reading: Reading) -> None:
-        """Count into this context's ledger."""
+    def __init__(self, context: Context, lives: Lives, reading: Reading, defect: Callable[[], None]) -> None:
+        """Count into this context's ledger; `defect` is called when our own code failed at something."""
         self._c = context
-        self._settlement = settlement
+        self._settlement = lives.settlement
+        self._defect = defect
         self._lives = lives
         self._reading = reading
-        self.processes = Processes(context, settlement)
+        self.processes = Processes(context, lives.settlement)
         self.touched = False
         """A connection has begun, or changed its state or name, since `changed` was asked."""
         context.view = Socket
@@ -42,7 +42,10 @@ class Kernel:
     def sight(self, sight: Sight) -> None:
         """Read a packet."""
         socket = self._c.sockets.get(sight.end.key)
-        self._reading.take(sight, socket)
+        try:
+            self._reading.take(sight, socket)
+        except Exception:  # noqa: BLE001 - one packet, and a defect of ours: the next one must still be read
+            self._defect()
         if socket is None or sight.end.transport != "tcp":
             self.touched = True  # QUIC's states are read, not told
 
@@ -59,9 +62,15 @@ class Kernel:
         for tally in strange:
             process = self.processes.of(tally)
             if process.answered:
-                self._strange(tally, process)
+                self._try(tally, process)
             else:
                 process.held.append(tally)
+
+    def _try(self, tally: Tally, process: Process) -> None:
+        try:
+            self._strange(tally, process)
+        except Exception:  # noqa: BLE001 - as above
+            self._defect()
 
     def _move(self, socket: Socket, tally: Tally) -> None:
         """Count a tally for a socket whose process it is."""
@@ -135,7 +144,7 @@ class Kernel:
         if process.answered and process.held:
             held, process.held = process.held, []
             for tally in held:
-                self._strange(tally, process)
+                self._try(tally, process)
 
     def complete(self) -> bool:
         """Tell whether all numbers that came in are in the ledger."""

@@ -35,7 +35,7 @@ class Lives:
         """Work on this context's table and sockets."""
         self._c = context
         self.accounts = context.accounts
-        self._settlement = settlement
+        self.settlement = settlement
         self.lifecycle = lifecycle
         self.messages = messages
         self.trusted = FOREVER
@@ -135,9 +135,9 @@ class Lives:
                 conn.initiator = socket.side if tally.initiator else 1 - socket.side
             conn.opened = conn.initiator >= 0
         if not conn.settled:
-            self._settlement.waiting[conn] = None
+            self.settlement.waiting[conn] = None
         elif socket.rows is None:
-            self._settlement.enter(conn, socket)
+            self.settlement.enter(conn, socket)
         elif conn.opened and not before:  # it was listed before it was counted
             self.accounts.opened(socket, conn)
 
