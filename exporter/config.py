@@ -60,11 +60,11 @@ class Ebpf(Struct, forbid_unknown_fields=True, frozen=True):
     """Memory in the kernel where it counts (capture.source ebpf); locked, and there from the start."""
 
     flows: Annotated[
-        Entries, Meta(description="connections of a worker that may move at a time; 464 bytes each")
+        Entries, Meta(description="connections of a worker that may move at a time; 496 bytes each")
     ] = 32_768
     overflow: Annotated[
         Count,
-        Meta(description="processes of a worker whose further ones are counted together; 464 bytes each"),
+        Meta(description="processes of a worker whose further ones are counted together; 496 bytes each"),
     ] = 4096
     ring_size: Annotated[
         int,
@@ -77,7 +77,7 @@ class Ebpf(Struct, forbid_unknown_fields=True, frozen=True):
     budgets: Annotated[
         Entries,
         Meta(
-            description="connections of all workers of which is known how much was inspected; 120 bytes each"
+            description="connections of all workers of which is known how much was inspected; 128 bytes each"
         ),
     ] = 65_536
 

@@ -4,10 +4,10 @@ import sys
 
 import msgspec
 
-from exporter.app import programs
-from exporter.app.facts import NO_EBPF, Fact, gather
+from exporter.app.facts import Fact, Here, gather
 from exporter.app.source import worker_count
 from exporter.app.tables import table
+from exporter.app.trial import attempt
 from exporter.config import Config
 
 __all__ = ["check"]
@@ -15,17 +15,17 @@ __all__ = ["check"]
 MARKS = {"ok": "ok", "weak": "less", "no": "NO"}
 
 
-def used(config: Config, facts: dict[str, Fact]) -> dict[str, str]:
+def used(here: Here, facts: dict[str, Fact]) -> dict[str, str]:
     """Say what `run` will do with what there is."""
+    config, kernel = here
     wanted = config.identity.method
     netlink = facts["socket diagnostics"].state == "ok" and wanted in {"auto", "ebpf", "netlink"}
     method = "netlink" if netlink else "psutil" if wanted == "psutil" else "procfs"
-    if wanted in programs.METHODS and facts["eBPF"].advice != NO_EBPF:
-        method = f"ebpf, then {method}"
     sandbox = [name for name in ("user", "capabilities", "landlock", "seccomp") if facts[name].state == "ok"]
+    source = "eBPF, counting for each socket" if kernel.counts else f"libpcap on {facts['interfaces'].text}"
     return {
-        "capture": f"libpcap on {facts['interfaces'].text}, {worker_count(config.workers)} worker(s)",
-        "owners": method,
+        "capture": f"{source}, {worker_count(config.workers)} worker(s)",
+        "owners": f"ebpf, then {method}" if kernel.tells else method,
         "sandbox": "off" if config.process.sandbox == "off" else ", ".join(sandbox) or "none",
         "listen": ", ".join(config.web.listen_address),
     }
@@ -42,11 +42,13 @@ def _text(facts: list[Fact], use: dict[str, str]) -> str:
 
 def check(config: Config, form: str) -> int:
     """Print it; the exit status is 1 if `run` would not start."""
-    facts = list(gather(config))
-    use = used(config, {fact.name: fact for fact in facts})
+    here = Here(config, attempt(config))
+    facts = list(gather(here))
+    use = used(here, {fact.name: fact for fact in facts})
     ready = all(fact.state != "no" for fact in facts)
     if form == "json":
-        found = {"ready": ready, "facts": [fact._asdict() for fact in facts], "use": use}
+        lacking = dict(here.kernel.lacking)  # as netproc_degraded_info will say
+        found = {"ready": ready, "facts": [fact._asdict() for fact in facts], "use": use, "degraded": lacking}
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(found)).decode() + "\n")
     else:
         verdict = "It can start." if ready else "It cannot start: see NO above."

@@ -1,7 +1,6 @@
 """What this machine allows, fact by fact; each tries what the exporter would do, and changes nothing."""
 
 import os
-import platform
 import pwd
 import socket
 import struct
@@ -12,19 +11,17 @@ from typing import NamedTuple
 
 from exporter.app import kernel, landlock, listen, policy, seccomp
 from exporter.app.supervisor import check_privilege
+from exporter.app.trial import Trial
 from exporter.app.user import resolve_user
 from exporter.capture.interfaces import choose, require_named
 from exporter.capture.links import read_links, uplinks
 from exporter.config import Config
-from exporter.ebpf import support
-from exporter.ebpf.kernel import NEEDED, OWNERS
 from exporter.errors import UserError
 
-__all__ = ["NO_EBPF", "Fact", "gather"]
+__all__ = ["Fact", "Here", "gather"]
 
 NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY, DUMP = 4, 20, 0x301
 NLMSG_DONE = 3
-NO_EBPF = "owners are looked up instead"
 
 
 class Fact(NamedTuple):
@@ -37,6 +34,13 @@ class Fact(NamedTuple):
     advice: str = ""
 
 
+class Here(NamedTuple):
+    """What all of them look at."""
+
+    config: Config
+    kernel: Trial
+
+
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -44,17 +48,18 @@ def _name(uid: int) -> str:
         return str(uid)
 
 
-def user(config: Config) -> Fact:
-    if config.process.sandbox == "off":
+def user(here: Here) -> Fact:
+    if here.config.process.sandbox == "off":
         return Fact("user", "weak", f"{_name(os.geteuid())}, for all processes", "sandbox is off")
     if os.geteuid() != 0:
         advice = "start as root, so that each process gets a user and capabilities of its own"
         return Fact("user", "weak", f"{_name(os.geteuid())}, for all processes", advice)
-    return Fact("user", "ok", f"root; the children become {_name(resolve_user(config.process.user)[0])}")
+    return Fact("user", "ok", f"root; the children become {_name(resolve_user(here.config.process.user)[0])}")
 
 
-def capabilities(_config: Config) -> Fact:
-    needed = set(policy.SUPERVISOR | policy.ROLES["worker"].capabilities)
+def capabilities(here: Here) -> Fact:
+    role = "worker_ebpf" if here.kernel.counts else "worker"
+    needed = set(policy.SUPERVISOR | policy.ROLES[role].capabilities)
     if os.geteuid() != 0:  # nobody's user can be changed then
         needed -= {"SETUID", "SETGID", "SETPCAP", "KILL"}
     lacking = sorted(needed - kernel.held())
@@ -64,7 +69,9 @@ def capabilities(_config: Config) -> Fact:
     return Fact("capabilities", "weak", held, f"grant {', '.join(lacking)}")
 
 
-def packet_sockets(_config: Config) -> Fact:
+def packet_sockets(here: Here) -> Fact:
+    if here.kernel.counts:
+        return Fact("packet sockets", "ok", "not needed: the kernel counts")
     try:
         check_privilege()
     except UserError as error:
@@ -73,20 +80,22 @@ def packet_sockets(_config: Config) -> Fact:
     return Fact("packet sockets", "ok", "AF_PACKET can be opened")
 
 
-def interfaces(config: Config) -> Fact:
+def interfaces(here: Here) -> Fact:
+    if here.kernel.counts:
+        return Fact("interfaces", "ok", "packets are counted at sockets, whatever their interface")
     links = read_links()
     try:
-        require_named(links, config.capture)
+        require_named(links, here.config.capture)
     except UserError as error:
         return Fact("interfaces", "no", str(error))
-    selection = choose(links, config.capture, uplinks())
+    selection = choose(links, here.config.capture, uplinks())
     names = ", ".join(one.name for one in selection.chosen) or "none now; those that come up will be"
     return Fact(
         "interfaces", "ok", names, "; ".join(f"not {name}: {why}" for name, why in selection.left_out.items())
     )
 
 
-def owners(_config: Config) -> Fact:
+def owners(_here: Here) -> Fact:
     """Ask the kernel for its TCP sockets in no state at all: an empty answer is an answer."""
     request = struct.pack("<IHHII", 72, SOCK_DIAG_BY_FAMILY, DUMP, 1, 0)
     request += struct.pack("<BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, 0, 0)
@@ -102,10 +111,10 @@ def owners(_config: Config) -> Fact:
     return Fact("socket diagnostics", "ok", "netlink sock_diag answers")
 
 
-def processes(config: Config) -> Fact:
+def processes(here: Here) -> Fact:
     """Count the processes whose descriptors can be read; a few are always just ending."""
     seen = readable = 0
-    for folder in Path(config.identity.proc).iterdir():
+    for folder in Path(here.config.identity.proc).iterdir():
         if not folder.name.isdecimal():
             continue
         seen += 1
@@ -120,7 +129,9 @@ def processes(config: Config) -> Fact:
     return Fact("processes", "weak", text, "grant SYS_PTRACE and DAC_READ_SEARCH; in Kubernetes set hostPID")
 
 
-def namespace(_config: Config) -> Fact:
+def namespace(here: Here) -> Fact:
+    if here.kernel.counts:
+        return Fact("network namespace", "ok", "sockets are counted in all of them")
     try:
         own, first = (Path(f"/proc/{who}/ns/net").readlink() for who in ("self", "1"))
     except OSError:
@@ -131,13 +142,13 @@ def namespace(_config: Config) -> Fact:
     return Fact("network namespace", "weak", "not the one of process 1", advice)
 
 
-def landlocked(_config: Config) -> Fact:
+def landlocked(_here: Here) -> Fact:
     if version := landlock.abi():
         return Fact("landlock", "ok", f"version {version}")
     return Fact("landlock", "weak", "the kernel does not offer it", "files are protected by the user alone")
 
 
-def filtered(_config: Config) -> Fact:
+def filtered(_here: Here) -> Fact:
     if seccomp.supported():
         return Fact("seccomp", "ok", f"filters for {kernel.machine()}")
     return Fact(
@@ -145,31 +156,28 @@ def filtered(_config: Config) -> Fact:
     )
 
 
-def address(config: Config) -> Fact:
-    shown = ", ".join(config.web.listen_address)
+def address(here: Here) -> Fact:
+    shown = ", ".join(here.config.web.listen_address)
     try:
-        for listener in listen.bind_all(config.web.listen_address):
+        for listener in listen.bind_all(here.config.web.listen_address):
             listener.close()
     except UserError as error:
         return Fact("listen address", "no", str(error))
     return Fact("listen address", "ok", f"{shown} is free")
 
 
-def ebpf(_config: Config) -> Fact:
-    """Ask what keeps the programs that tell owners from being loaded; only loading them shows all of it."""
-    reasons = support.examine().reasons
-    lacking = [reasons[name] for name in OWNERS if name in reasons and name in NEEDED]
-    if lacking:
-        why = policy.explain([("not here", lacking[0])])
-        return Fact("eBPF", "weak", f"{why} (kernel {platform.release()})", NO_EBPF)
-    parts = [
-        f"{name}: {policy.WORDS.get(reasons[name], reasons[name])}" for name in OWNERS if name in reasons
-    ]
-    text = f"owners of sockets can be told by the kernel ({platform.release()})"
-    return Fact("eBPF", "weak" if parts else "ok", text, "; ".join(parts))
+def ebpf(here: Here) -> Fact:
+    kernel = here.kernel
+    if kernel.refused:
+        return Fact("eBPF", "no", kernel.refused)
+    if kernel.tells:
+        return Fact("eBPF", "weak" if kernel.lacking else "ok", kernel.text, kernel.advice)
+    if kernel.lacking:
+        return Fact("eBPF", "weak", kernel.text, "packets are captured, and owners looked up instead")
+    return Fact("eBPF", "ok", kernel.text, kernel.advice)
 
 
-FACTS: tuple[Callable[[Config], Fact], ...] = (
+FACTS: tuple[Callable[[Here], Fact], ...] = (
     user,
     capabilities,
     packet_sockets,
@@ -184,9 +192,9 @@ FACTS: tuple[Callable[[Config], Fact], ...] = (
 )
 
 
-def gather(config: Config) -> Iterator[Fact]:
+def gather(here: Here) -> Iterator[Fact]:
     for fact in FACTS:
         try:
-            yield fact(config)
+            yield fact(here)
         except OSError as error:
             yield Fact(fact.__name__.replace("_", " "), "weak", f"cannot be told: {error}")

@@ -67,6 +67,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["run", "--process.user", "no-such-user"], 2,
          "process.user: there is no user 'no-such-user'; give a name of /etc/passwd or a number"),
         (["config", "--config.file", "/nowhere"], 2, "--config.file: /nowhere: no such file or directory"),
+        (["run", "--capture.source", "ebpf", "-i", "lo"], 2,
+         "capture.source is ebpf, which has no capture.interface; leave that out, or take pcap"),
         (["replay"], 2, "the following arguments are required: FILE (see netproc-exporter replay --help)"),
         (["replay", "x", "--format", "xml"], 2, ("argument --format: invalid choice: 'xml' "
          "(choose from 'summary', 'jsonl', 'prometheus') (see netproc-exporter replay --help)")),
@@ -270,3 +272,52 @@ def test_check_fails_where_run_would(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "there is no interface 'nosuchif0'" in done.stdout
     assert "It cannot start" in done.stdout
+
+
+def checked(*words: str, without: str = "") -> tuple[int, dict]:
+    prefix = ["setpriv", f"--bounding-set={without}", "--inh-caps=-all"] if without else []
+    command = [*prefix, *COMMAND, "check", "--format", "json", "--web.listen-address", "127.0.0.1:0", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    return done.returncode, found | {"fact": {fact["name"]: fact for fact in found["facts"]}["eBPF"]}
+
+
+@pytest.mark.root
+@pytest.mark.bpf
+def test_check_loads_the_kernel_s_side_as_run_does() -> None:
+    status, found = checked("--capture.source", "ebpf", "--workers", "2", without="-net_raw")
+    assert status == 0
+    assert found["use"]["capture"] == "eBPF, counting for each socket, 2 worker(s)"
+    assert found["use"]["owners"].startswith("ebpf, then ")
+    assert found["degraded"] == {}
+    assert found["fact"]["state"] == "ok"
+
+
+@pytest.mark.root
+@pytest.mark.bpf
+@pytest.mark.parametrize(
+    ("without", "reason"),
+    [
+        ("-bpf,-sys_admin", "no_cap_bpf"),
+        ("-net_admin", "no_cap_net_admin"),
+        ("-perfmon,-sys_admin", "no_cap_perfmon"),
+    ],
+)
+def test_check_says_why_not_better(without: str, reason: str) -> None:
+    status, found = checked(without=without)
+    assert (status, found["degraded"], found["fact"]["state"]) == (0, {"ebpf": reason}, "weak")
+    assert found["use"]["capture"].startswith("libpcap on ")
+    status, found = checked("--capture.source", "ebpf", without=without)
+    assert (status, found["ready"], found["fact"]["state"]) == (1, False, "no")
+    assert "capture.source ebpf does not work here: ebpf: the capability " in found["fact"]["text"]
+
+
+def test_check_refuses_what_run_would() -> None:
+    status, found = checked("--capture.source", "ebpf", "--capture.snaplen", "512")
+    assert status == 1
+    assert found["fact"]["text"].startswith("capture.source is ebpf, which has no capture.snaplen; ")
+    assert (
+        checked("--capture.source", "pcap", "-i", "lo", "--identity.method", "procfs")[1]["fact"]["text"]
+        == "not asked for"
+    )

@@ -1,23 +1,37 @@
 """What is shipped: the wheel is what users get, so the wheel is what is looked at."""
 
+import json
+import os
 import subprocess
 import sys
+import sysconfig
+import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 NOT_SHIPPED = {".pyc", ".pcap", ".pcapng", ".c", ".h"}
 
 
+OBJECT = ".bpf.o"
+
+
+def build(where: Path, target: str, folder: Path, **environment: str) -> Path:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", folder]
+    done = subprocess.run(
+        command, cwd=where, capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = folder.iterdir()
+    return path
+
+
 @pytest.fixture(scope="module")
 def wheel(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", target]
-    done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (path,) = target.glob("*.whl")
-    with zipfile.ZipFile(path) as opened:
+    with zipfile.ZipFile(build(repo, "wheel", tmp_path_factory.mktemp("wheel"))) as opened:
         yield opened
 
 
@@ -75,3 +89,69 @@ for name in modules:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """Install it into an environment of its own, with our dependencies; give the command."""
+    venv.create(folder, with_pip=False)
+    python = folder / "bin/python"
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q", "--no-index", "--no-deps", wheel]
+    subprocess.run(pip, check=True, env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"})
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    return folder / "bin/netproc-exporter"
+
+
+def ebpf(command: Path) -> dict[str, Any]:
+    """What the installed program says of the kernel's side."""
+    words = [command, "check", "--format", "json", "--web.listen-address", "127.0.0.1:0"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=command.parent)
+    assert done.stderr == ""
+    (fact,) = [fact for fact in json.loads(done.stdout)["facts"] if fact["name"] == "eBPF"]
+    return fact
+
+
+@pytest.mark.root
+@pytest.mark.bpf
+def test_an_installed_wheel_has_the_kernel_s_side(
+    repo: Path, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("clang")
+    path = build(repo, "wheel", tmp_path / "dist", NETPROC_BPF="require")
+    assert path.name.endswith("-py3-none-any.whl") or sys.byteorder != "little"
+    fact = ebpf(install(path, tmp_path / "venv"))
+    assert fact["state"] == "ok", fact
+
+
+def test_a_wheel_built_without_it_says_so(repo: Path, tmp_path: Path) -> None:
+    path = build(repo, "wheel", tmp_path / "dist", NETPROC_BPF="off")
+    with zipfile.ZipFile(path) as opened:
+        assert not [name for name in opened.namelist() if name.endswith(OBJECT)]
+    fact = ebpf(install(path, tmp_path / "venv"))
+    assert fact["state"] == "weak"
+    assert "this installation was built without clang" in fact["text"]
+
+
+def test_a_source_archive_serves_machines_without_clang(
+    repo: Path, tmp_path: Path, tool: Callable[[str], str]
+) -> None:
+    tool("clang")
+    archive = build(repo, "sdist", tmp_path / "sdist", NETPROC_BPF="require")
+    subprocess.run(["tar", "-xzf", archive, "-C", tmp_path], check=True)
+    source = tmp_path / archive.name.removesuffix(".tar.gz")
+    path = build(source, "wheel", tmp_path / "dist", NETPROC_BPF="require", CLANG="no-clang")
+    with zipfile.ZipFile(path) as opened:
+        shipped = {Path(name).name for name in opened.namelist() if name.endswith(OBJECT)}
+    assert shipped >= {"flow.bpf.o", "socket.bpf.o"}
+
+
+def test_what_is_asked_of_the_build_is_checked(repo: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", tmp_path]
+    for wish, clang, says in (
+        ("always", "clang", "expected one of auto, require, off"),
+        ("require", "no-clang", "no-clang"),
+    ):
+        environment = {**os.environ, "NETPROC_BPF": wish, "CLANG": clang}
+        done = subprocess.run(command, cwd=repo, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 1
+        assert says in done.stderr
