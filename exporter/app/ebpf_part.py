@@ -39,7 +39,7 @@ class EbpfPart:
             wire=config.capture.count_as == "wire",
             own=begun.number("netns"),
         )
-        self._kernel = engine.kernel(self._inspect, defect)
+        self._sockets = engine.sockets(self._inspect, defect)
         self._settle = config.flow.settle
         self._turned = 0.0
         self._meters = SocketMeters(ledger, first=self._share[0] == 0)
@@ -54,18 +54,18 @@ class EbpfPart:
 
     def poll(self) -> int:
         """Read the packets that came up; give how many. 0: nothing is left for now."""
-        count = self.source.dispatch(self._kernel.sight, BATCH)
+        count = self.source.dispatch(self._sockets.sight, BATCH)
         if 0 < count < BATCH:
             time.sleep(GATHER)
         return count
 
     def ready(self, now: float) -> bool:
         """Tell whether the next turn may begin: what waits for names has them, or waited for long enough."""
-        if self._kernel.complete():
+        if self._sockets.complete():
             return True
         if now - self._turned < self._settle:
             return False
-        self._kernel.press()
+        self._sockets.press()
         return True
 
     def turn(self, now: float) -> None:
@@ -73,20 +73,20 @@ class EbpfPart:
         self._turned = now
         tallies = self.source.turn()
         first = next(tallies, None)
-        while self.source.dispatch(self._kernel.sight, BATCH) == BATCH:
+        while self.source.dispatch(self._sockets.sight, BATCH) == BATCH:
             pass
         self._ledger.turned = self.source.turned
         if first is not None:
-            self._kernel.turned(chain((first,), tallies))
+            self._sockets.turned(chain((first,), tallies))
         lost = self.source.lost()
         if lost[Health.OVERFLOWS] > self._overflows:
             self._overflows = lost[Health.OVERFLOWS]
-            self._kernel.doubt()
+            self._sockets.doubt()
         self._meters.lost = lost
 
     def complete(self) -> bool:
         """Tell whether the ledger is whole."""
-        return self._kernel.complete()
+        return self._sockets.complete()
 
     def meter(self) -> None:
         """Bring the source's own numbers up to date."""

@@ -1,5 +1,6 @@
 """What the engine's parts share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exporter.config import Config
@@ -32,5 +33,7 @@ class Context:
     sink: Sink | None
     sockets: dict[bytes, Socket] = field(default_factory=dict)
     """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
+    changed: Callable[[], bool] = lambda: True
+    """Tells, once for each tick, whether a connection's numbers or state may have changed since the last."""
     view: type[View] = View
     """What listed connections have: the ends that the source knows."""

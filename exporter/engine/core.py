@@ -1,7 +1,7 @@
 """The engine: frames in, ledger and messages out. Pure: the time is an argument, and so is everything that is known.
 
 A source calls the function that `attach` gives for each frame of an interface (`Engine.frame` for files), or hands to
-`kernel` what was counted there. Whoever drives calls `tick` each second, `reap` four times a second, and hands over
+`sockets` what the kernel counted. Whoever drives calls `tick` each second, `reap` four times a second, and hands over
 what the identity process says. The slow path below is right for every packet; `fastpath` is a short cut through it.
 """
 
@@ -15,8 +15,7 @@ from exporter.dissector import Dissector
 from exporter.engine import fastpath
 from exporter.engine.accounts import Accounts
 from exporter.engine.context import Context
-from exporter.engine.datagrams import Datagrams
-from exporter.engine.kernel import Kernel
+from exporter.engine.kernel import Sockets
 from exporter.engine.kernel_lives import Lives
 from exporter.engine.kernel_reading import Inspect, Reading
 from exporter.engine.lifecycle import Lifecycle
@@ -28,7 +27,7 @@ from exporter.engine.segments import Segments
 from exporter.engine.settlement import Settlement
 from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
-from exporter.flow.connection import EVERYTHING, Half
+from exporter.flow.connection import EVERYTHING, Connection, Half
 from exporter.flow.inspector import Budget, Inspection
 from exporter.flow.table import Table, shrink
 from exporter.flow.timeouts import Clock
@@ -76,9 +75,8 @@ class Engine:
         self._messages = messages = Messages(context, settlement)
         self.lifecycle = lifecycle = Lifecycle(context, settlement, messages)
         self._segments = Segments(context, messages, lifecycle)
-        self._datagrams = Datagrams(messages, lifecycle)
         self._sweep = Sweep(context, settlement, lifecycle, messages)
-        self._kernel: Kernel | None = None
+        self._sockets: Sockets | None = None
         self._ports: dict[str, Port] = {}
 
     # -- frames ----------------------------------------------------------------------------------------------------
@@ -189,9 +187,34 @@ class Engine:
                 self._segments.segment(half, now, packet)
         elif packet.transport == "udp":
             if half.skip <= 0 and packet.payload:
-                self._datagrams.read(half, now, packet)
+                self._datagram(half, now, packet)
         elif packet.quoted is not None:
             self._sweep.unreachable(half, packet)
+
+    def _datagram(self, half: Half, now: float, packet: Packet) -> None:
+        conn = half.conn
+        if conn.fresh:
+            self.lifecycle.inspect(conn)
+        inspector = conn.inspector
+        if inspector is None:
+            self._unread(conn)
+            return
+        if (
+            len(packet.payload) < packet.length
+        ):  # cut off by the snap length: half a datagram would only mislead
+            inspector.lost(half.side)
+        else:
+            self._messages.take(conn, half.side, now, inspector.feed(half.side, packet.payload))
+            inspector.skip(half.side)
+        self._unread(conn)
+
+    @staticmethod
+    def _unread(conn: Connection) -> None:
+        if conn.inspector is None or not conn.inspector.active:
+            for half in conn.halves():
+                half.skip = EVERYTHING
+            if conn.inspector is not None and conn.inspector.dissector is None:  # nobody claimed it
+                conn.inspector = None
 
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
@@ -199,16 +222,16 @@ class Engine:
 
     # -- sockets ---------------------------------------------------------------------------------------------------
 
-    def kernel(self, inspect: Inspect, defect: Callable[[], None]) -> Kernel:
+    def sockets(self, inspect: Inspect, defect: Callable[[], None]) -> Sockets:
         """Give what takes tallies and sights.
 
         `inspect` tells the kernel which packets shall come up; `defect` is called, in the exception, when one failed.
         """
-        if self._kernel is None:
+        if self._sockets is None:
             lives = Lives(self.context, self.settlement, self.lifecycle, self._messages)
-            reading = Reading(lives, self._segments, self._datagrams, inspect)
-            self._kernel = Kernel(self.context, lives, reading, defect)
-        return self._kernel
+            reading = Reading(lives, self._segments, self._datagram, inspect)
+            self._sockets = Sockets(self.context, lives, reading, defect)
+        return self._sockets
 
     # -- time ------------------------------------------------------------------------------------------------------
 
@@ -221,19 +244,19 @@ class Engine:
     def reap(self, now: float) -> None:
         """Settle and end what is due; four times a second."""
         self.settlement.due(now)
-        if self._kernel is None or not self._kernel.processes.nameless:
+        if self._sockets is None or not self._sockets.processes.nameless:
             self.lifecycle.finish(now)
 
     def tick(self, now: float) -> None:
         """Bring the ledger up to date; each second, before it is published."""
-        self._sweep.tick(now, walk=self._kernel is None or self._kernel.changed())
+        self._sweep.tick(now)
 
     def sweep(self, now: float) -> None:
         """End what timed out, and see how stale the rest is; every few seconds."""
         self._orphans(now)
         self._sweep.sweep(now)
-        if self._kernel is not None:
-            self._kernel.processes.sweep(now)
+        if self._sockets is not None:
+            self._sockets.processes.sweep(now)
         self.context.table.shrink()
         self.context.owners.shrink()
         for entries in (self.settlement.waiting, self.lifecycle.ended):
@@ -262,7 +285,7 @@ class Engine:
 
     def answer(self, answer: Answer, now: float) -> None:
         """Take an answer of the identity process."""
-        if self._kernel is not None and self._kernel.answer(answer):
+        if self._sockets is not None and self._sockets.answer(answer):
             return
         watched = self.context.owners.watched(answer)
         if watched is not None:
@@ -274,11 +297,11 @@ class Engine:
         """Take sockets that the kernel lists: connections, though nothing was heard of them."""
         for row in listing.rows:
             self._sweep.listed(row, now)
-        if self._kernel is not None:
-            self._kernel.touched = True
+        if self._sockets is not None:
+            self._sockets.touched = True
 
     def repeat(self) -> None:
         """Ask everything anew: the identity process has just started and knows nothing."""
         self.context.owners.repeat()
-        if self._kernel is not None:
-            self._kernel.processes.repeat()
+        if self._sockets is not None:
+            self._sockets.processes.repeat()

@@ -15,13 +15,13 @@ from exporter.flow.connection import Connection
 from exporter.flow.socket import Process, Socket
 from exporter.model import Answer, Sight, Tally
 
-__all__ = ["Kernel"]
+__all__ = ["Sockets"]
 
 COUNTED_TWICE = frozenset({"tcp", "udp"})
 """Transports of which a raw socket receives copies only."""
 
 
-class Kernel:
+class Sockets:
     """The engine's door for a source that counts in the kernel."""
 
     def __init__(self, context: Context, lives: Lives, reading: Reading, defect: Callable[[], None]) -> None:
@@ -33,8 +33,9 @@ class Kernel:
         self._reading = reading
         self.processes = Processes(context, lives.settlement)
         self.touched = False
-        """A connection has begun, or changed its state or name, since `changed` was asked."""
+        """A connection has begun, or changed its state or name, since it was last asked."""
         context.view = Socket
+        context.changed = self._changed
         context.accounts.watch_sockets()
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -158,8 +159,7 @@ class Kernel:
         for conn in waiting:
             self._settlement.settle(conn)
 
-    def changed(self) -> bool:
-        """Tell whether gauges have to be brought up to date; asked once, each time."""
+    def _changed(self) -> bool:
         touched, self.touched = self.touched, False
         return touched
 

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from struct import Struct
 
 from exporter.decode.frame import Decoder
-from exporter.engine.datagrams import Datagrams
 from exporter.engine.kernel_lives import Lives
 from exporter.engine.segments import Segments
 from exporter.errors import UndecodableError
-from exporter.flow.connection import Connection
+from exporter.flow.connection import Connection, Half
 from exporter.flow.socket import Socket
 from exporter.model import ACK, SYN, End, Packet, Sight
 
@@ -20,6 +19,8 @@ __all__ = ["Inspect", "Reading"]
 
 Inspect = Callable[[bytes, bool], None]
 """Told a socket's key, and whether its packets shall come up from the next turn on."""
+
+Datagram = Callable[[Half, float, Packet], None]
 
 PORTS = Struct(">HH").pack
 RAW = 101
@@ -35,11 +36,11 @@ CALM = 64
 class Reading:
     """Read what comes up."""
 
-    def __init__(self, lives: Lives, segments: Segments, datagrams: Datagrams, inspect: Inspect) -> None:
-        """Hand payload to `segments` and `datagrams`; ask for more by `inspect`."""
+    def __init__(self, lives: Lives, segments: Segments, datagram: Datagram, inspect: Inspect) -> None:
+        """Hand payload to `segments` and `datagram`; ask for more by `inspect`."""
         self._lives = lives
         self._segments = segments
-        self._datagrams = datagrams
+        self._datagram = datagram
         self._inspect = inspect
         self._decoder = Decoder(tunnels=False, fragments=1)
         self._knocks: dict[tuple[int, bytes], list[float]] = {}
@@ -79,7 +80,7 @@ class Reading:
             if half.skip > 0:
                 socket.idle += 1
             else:
-                self._datagrams.read(half, sight.timestamp, packet)
+                self._datagram(half, sight.timestamp, packet)
 
     def _decode(self, sight: Sight) -> Packet | None:
         """Read the headers; what cannot be read is counted all the same, by its tally."""

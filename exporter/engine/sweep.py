@@ -36,12 +36,12 @@ class Sweep:
         ledger.values[ledger.slot(m.TABLE_LIMIT, None)] = context.table.limit
         self._last_tick = 0.0
 
-    def tick(self, now: float, *, walk: bool = True) -> None:
-        """Flush what moved, and bring the gauges up to date; without `walk` no connection has moved or changed."""
+    def tick(self, now: float) -> None:
+        """Flush what moved, and bring the gauges up to date."""
         c = self._c
         c.ledger.now = now
         flush, show = self._settlement.flush, c.accounts.show
-        for conn in c.table if walk else ():
+        for conn in c.table if c.changed() else ():
             if conn.settled:
                 if conn.half0.packets or conn.half1.packets or conn.extra:
                     flush(conn)
