@@ -206,15 +206,16 @@ class Engine:
 
     @staticmethod
     def _unread(conn: Connection) -> None:
-        if conn.inspector is None or not conn.inspector.active:
+        if not conn.fresh and (conn.inspector is None or not conn.inspector.active):
             for half in conn.halves():
                 half.skip = EVERYTHING
-            if conn.inspector is not None and conn.inspector.dissector is None:  # nobody claimed it
+            if conn.inspector is not None and conn.inspector.exchange is None:  # nobody waits for an answer
                 conn.inspector = None
 
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
         ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
+            self.lifecycle.rest(conn)
 
     # -- time ------------------------------------------------------------------------------------------------------
 

@@ -140,17 +140,28 @@ class Lifecycle:
             conn.half0.skip = conn.half1.skip = 0 if inspectable else EVERYTHING
 
     def inspect(self, conn: Connection) -> None:
-        """Begin a connection's inspection: its first payload is here. (Not before: most of an idle one's memory.)."""
+        """Begin a connection's inspection, or go on with it: payload is here. (Not before: an idle one needs none.)."""
         conn.fresh = False
         ends = Ends(*conn.end(0), *conn.end(1), conn.transport)
-        inspector = Inspector(self._c.inspection, conn.transport, ends)
+        inspector = Inspector(self._c.inspection, ends, conn.protocol)
         if inspector.active:
             conn.inspector = inspector
             if conn.transport == "tcp":
                 limit = self._c.inspection.budget.bytes
                 for half in (conn.half0, conn.half1):
-                    half.stream = Stream(limit)
-                    half.stream.pos = half.next
+                    half.stream = Stream(limit, half.next)
+
+    @staticmethod
+    def rest(conn: Connection) -> None:
+        """Drop an inspection that has nothing under way; it goes on with the next payload, as it began with the first.
+
+        An open connection is silent most of the time, and what it takes to read it is most of its memory.
+        """
+        inspector = conn.inspector
+        if inspector is not None and not conn.half0.skip and not conn.half1.skip and inspector.resting():
+            conn.inspector = None
+            conn.half0.stream = conn.half1.stream = None
+            conn.fresh = True
 
     def _attach(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> Half:
         """Give a connection's direction its place in a port's table."""
