@@ -5,7 +5,7 @@ drives calls `tick` each second, `reap` four times a second, and hands over what
 path below is right for every packet; `fastpath` is a short cut through it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from struct import Struct
 
 from exporter import metrics as m
@@ -17,6 +17,7 @@ from exporter.engine.accounts import Accounts
 from exporter.engine.context import Context
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
+from exporter.engine.offloaded import Kernel, Offloaded
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
 from exporter.engine.port import ETHERNET, RAW, Port
@@ -74,6 +75,11 @@ class Engine:
         self._segments = Segments(context, messages, lifecycle)
         self._sweep = Sweep(context, settlement, lifecycle, messages)
         self._ports: dict[str, Port] = {}
+        self._offloaded: Offloaded | None = None
+
+    def offload(self, kernel: Kernel) -> None:
+        """Have the kernel count what is only to be counted; before anything is attached."""
+        self._offloaded = Offloaded(self.context, self.lifecycle, self._ports, kernel)
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -90,7 +96,10 @@ class Engine:
 
         if seen_as != ETHERNET:
             return slow
-        frame = fastpath.ethernet(port, self._segments.segment, slow)
+        segment: Callable[[Half, float, Packet], None] = self._segments.segment
+        if self._offloaded is not None:
+            segment = self._offloaded.segment(segment)
+        frame = fastpath.ethernet(port, segment, slow)
         return fastpath.raw(frame) if link in RAW else frame
 
     def glimpse(self, interface: Interface) -> fastpath.Frame:
@@ -120,6 +129,8 @@ class Engine:
         if port is None:
             return
         self._orphan(port, float("inf"))
+        if self._offloaded is not None:
+            self._offloaded.leave(port)
         for table in port.tables.values():
             for half in table.values():
                 half.table = None
@@ -165,6 +176,8 @@ class Engine:
         if more > 0 and not packet.tunnel:
             port.ignore("encapsulation", 0, more)
         key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
+        if self._offloaded is not None:
+            self._offloaded.arrives(port, key, packet)
         half = self.lifecycle.direction(port, key, now, packet)
         if half is not None:
             half.packets += 1
@@ -232,6 +245,8 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """Bring the ledger up to date; each second, before it is published."""
+        if self._offloaded is not None:
+            self._offloaded.turn()
         self._sweep.tick(now)
 
     def sweep(self, now: float) -> None:

@@ -1,5 +1,7 @@
 """How connections begin and end: new keys, generations, late packets, timeouts, evictions."""
 
+from collections.abc import Callable
+
 from exporter import metrics as m
 from exporter.dissector import Ends
 from exporter.engine.accounts import NO_SIDE
@@ -39,11 +41,16 @@ class Lifecycle:
         """Seconds for which what is over stays in the table, so that late packets are in its totals (files only)."""
         self.ended: dict[Connection, float] = {}
         """Over, with the time of their last packet; they wait for their owner's name, or `flow.settle`."""
+        self.ending: Callable[[Connection], None] | None = None
+        """Asked for the last that is counted elsewhere of a connection that ends."""
 
     # -- beginnings ------------------------------------------------------------------------------------------------
 
-    def direction(self, port: Port, key: bytes, now: float, packet: Packet) -> Half | None:
-        """Find or open the direction of a packet; None: it came too late for its connection, and is counted."""
+    def direction(self, port: Port, key: bytes, now: float, packet: Packet, packets: int = 1) -> Half | None:
+        """Find or open the direction of a packet; None: it came too late for its connection, and is counted.
+
+        `packets`: of so many packets without payload `packet` has the size.
+        """
         table = _table(port, packet)
         half = table.get(key)
         opens = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN
@@ -63,7 +70,7 @@ class Lifecycle:
             tombstone = self._c.table.tombstone(scope, transport, key)
             if tombstone is not None:
                 if not opens and not (tombstone.open and packet.length):
-                    self._late(port, key, tombstone, packet)
+                    self._late(port, key, tombstone, packet, packets)
                     return None
                 self._lift(self._c.table.tombstones.pop((scope, transport, min(key, mirror(key)))))
             conn = self._open(port, key, now, packet)
@@ -214,22 +221,22 @@ class Lifecycle:
 
     # -- late packets ----------------------------------------------------------------------------------------------
 
-    def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet) -> None:
+    def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet, packets: int) -> None:
         """Count what comes after the end for those whose connection it was."""
         side = 0 if key == tombstone.forward else 1
         if packet.tunnel:  # the outer packet's bytes are counted already
             return
         if packet.leaving and tombstone.views[0].side == NO_SIDE:
-            port.ignore("forwarded", 1, packet.size + port.header)
+            port.ignore("forwarded", packets, packet.size + packets * port.header)
             return
-        counted = (1, packet.size)
+        counted = (packets, packet.size)
         values = self._c.ledger.values
         local = 0
         for view in tombstone.views:
             local |= 1 << view.side
             self._c.accounts.add(view, counted if side == 0 else (0, 0), (0, 0) if side == 0 else counted)
         for packets_slot, bytes_slot in _meters(port, local, side):
-            values[packets_slot] += 1
+            values[packets_slot] += packets
             values[bytes_slot] += packet.size
 
     def weather(self, now: float) -> None:
@@ -262,6 +269,8 @@ class Lifecycle:
     def end(self, conn: Connection, now: float) -> None:
         """End a connection that has its `reason`: everything it was enters the ledger."""
         self.ended.pop(conn, None)
+        if self.ending is not None:
+            self.ending(conn)
         inspector = conn.inspector
         if inspector is not None and inspector.exchange is not None:
             self._messages.outcomes(conn, inspector.exchange.close())
