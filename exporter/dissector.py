@@ -65,6 +65,10 @@ class Parser(Protocol):
         """Say what can still be said when a side ends (a response whose body is delimited by the close)."""
         return ()
 
+    def idle(self) -> bool:
+        """Tell whether nothing is under way: a new parser would read what comes next just as this one."""
+        return False
+
     def rest(self, side: int) -> bytes:  # noqa: ARG002 - a default
         """Hand over this side's bytes that were fed and not read, after a `switch`; they belong to what comes next."""
         return b""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import NamedTuple
 
-__all__ = ["Instruction", "Op", "Step", "assemble", "attach", "attached", "returning", "room"]
+__all__ = ["Instruction", "Op", "Step", "assemble", "attach", "attached", "returning", "room", "set_option"]
 
 SO_ATTACH_FILTER = SO_GET_FILTER = 26
 LONGEST = 4096
@@ -85,8 +85,13 @@ def attach(fd: int, program: Sequence[Instruction]) -> None:
     """Replace a socket's filter; packets that were taken before stay."""
     code = array("B", b"".join(INSTRUCTION.pack(*step) for step in program))
     address, _ = code.buffer_info()
+    set_option(fd, SO_ATTACH_FILTER, PROGRAM.pack(len(program), address))
+
+
+def set_option(fd: int, option: int, value: bytes) -> None:
+    """Set an option of a socket of whatever kind, known by its descriptor."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0, os.dup(fd)) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, PROGRAM.pack(len(program), address))
+        sock.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 def attached(fd: int) -> list[Instruction]:

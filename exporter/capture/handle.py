@@ -8,6 +8,7 @@ Measured with pypcap 1.3.0 on libpcap 1.10 (TPACKET_V3, blocks of 256 KiB):
   1 MiB bears 40 and 8 ms. Packets that come before the first `dispatch` wait in the same room.
 - All of the ring counts as our memory (PSS) from the start, used or not.
 - pypcap opens a *file* of the interface's name first, and crashes if no ioctl socket can be made.
+- With offload the filter is the kernel's side's (offload.py), and what it counts is in no number of libpcap's.
 - Packets come in before there is a filter; those are told by their time and dropped.
 - The kernel copies whole super-segments into the ring unless a filter says how much is wanted: ours always does.
 - When an interface goes down the handle stays good; when it is removed, `dispatch` gives -1 once.
@@ -23,6 +24,7 @@ import pcap
 
 from exporter.capture import bpf, links
 from exporter.capture.deal import dealing, incoming
+from exporter.capture.offload import Table
 from exporter.config import Capture
 from exporter.errors import CaptureError
 from exporter.model import Interface
@@ -75,6 +77,8 @@ class Opening(NamedTuple):
     deal: Deal
     immediate: bool = False
     """Hand each packet over at once, instead of many together."""
+    offload: Table | None = None
+    """Count in the kernel what is only to be counted."""
 
 
 class Stats(NamedTuple):
@@ -114,6 +118,7 @@ class Handle:
         self.name = interface.name
         self.number = number
         self.up = True
+        self._offload = opening.offload
         self.pcap = _open(interface.name, settings.snaplen, opening)
         try:
             self.pcap.setnonblock()
@@ -143,6 +148,8 @@ class Handle:
         taking = bpf.returning(taking or [(bpf.Op.ret, 0, 0, settings.snaplen)], settings.snaplen)
         once = incoming() if self.name == LOOPBACK else []
         bpf.attach(fd, [*once, *dealing(self._dlt, deal.number, deal.workers, inner=deal.inner), *taking])
+        if self._offload is not None and not settings.filter and not deal.inner:
+            self._offload.attach(fd, self.name, self.number, self._dlt)
 
     def attach(self, callback: Callback) -> None:
         """Deliver to this callback from now on."""
@@ -180,6 +187,8 @@ class Handle:
         return Stats(received, dropped, missed)
 
     def close(self) -> None:
+        if self._offload is not None:
+            self._offload.detach(self.name)
         self.pcap.close()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from exporter.capture.handle import Attach, Deal, Detach, GoneError, Handle, Opening, Stats, require_privilege
 from exporter.capture.interfaces import Selection, choose, is_glob, require_named
 from exporter.capture.links import SYSFS, UP, Link, is_up, read_links, uplinks
+from exporter.capture.offload import Table
 from exporter.capture.tap import Tap
 from exporter.config import Capture
 from exporter.errors import CaptureError
@@ -64,6 +65,8 @@ class PcapSource:
         self._detach = detach
         self.glimpse: Attach | None = None
         """Asked for a callback for first packets, which then come a second time in the other one; None: never."""
+        self.offload: Table | None = None
+        """Has each interface count in the kernel; to be set before `open`. Not with a filter of the user's."""
         self._taps: dict[str, Tap] = {}
         self._tapping = True
         self._glimpsed = 0
@@ -131,7 +134,8 @@ class PcapSource:
         handle = self._handles.get(interface.name)
         if handle is None:
             size = ring_size(self._settings.buffer_size, interface, self.selection.chosen)
-            handle = Handle(interface, number, self._settings, Opening(size, self._deal))
+            opening = Opening(size, self._deal, offload=self.offload)
+            handle = Handle(interface, number, self._settings, opening)
             self._handles[handle.name] = self._by_fd[handle.fd] = handle
             self._epoll.register(handle.fd, select.EPOLLIN)
             self._tap(interface, number)

@@ -8,14 +8,15 @@ CONNECT's 2xx, somebody else speaks.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.formats.head import END, Fields, fields
+from exporter.formats.head import END, Fields, reader
 from exporter.formats.http_attributes import request_attributes, server_attributes
 from exporter.formats.http_body import Body
 from exporter.formats.http_start import BROKEN, LENIENT, METHODS, REQUEST, RESPONSE, recognise, starts
+from exporter.formats.stream import until
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
@@ -24,6 +25,7 @@ _STATUSES = {code: f"{code // 100}xx" if code < 600 else "other" for code in ran
 _UPGRADES = {b"websocket": "websocket", b"h2c": "http2", b"tls": "tls"}
 
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
+_fields = reader(*_FRAMED, b"host", b"upgrade", b"user-agent", b"traceparent")
 _MAX_HEAD = 65536
 _MAX_PENDING = 256
 
@@ -35,13 +37,13 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     return recognise(data)
 
 
-class _Side:
+class _Side(Body):
     """One side's bytes that are not read yet, and what they are."""
 
-    __slots__ = ("body", "held", "searched", "state")
+    __slots__ = ("held", "searched", "state")
 
     def __init__(self) -> None:
-        self.body = Body()
+        super().__init__()
         self.held = b""
         self.searched = 0
         """Bytes of `held` in which the head does not end."""
@@ -59,28 +61,34 @@ class _Http(Parser):
         self._over = False
         """Another protocol has taken over."""
 
-    def feed(self, side: int, data: bytes) -> Iterator[Message]:
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
         found: list[Message] = []
         try:
             self._read(self._sides[side], data, found)
-        except ParseError:
-            yield from found
-            raise
-        yield from found
+        except ParseError as error:
+            return until(error, found)
+        return found
 
     def skip(self, side: int) -> int:
-        return self._sides[side].body.skip()
+        state = self._sides[side]
+        return state.skip() if state.part else 0
+
+    def idle(self) -> bool:
+        for state in self._sides:
+            if state.part or state.held or state.state != HEAD:
+                return False
+        return not self._pending and not self._over
 
     def gap(self, side: int) -> bool:
         state = self._sides[side]
-        state.body.reset()
+        state.reset()
         state.held = b""
         state.searched = 0
         state.state = LOST
         self._pending.clear()
         return True
 
-    def close(self, side: int) -> Iterator[Message]:
+    def close(self, side: int) -> Iterable[Message]:
         """Read what was held for a change of protocol that did not come about."""
         return self.feed(side, b"")
 
@@ -94,9 +102,9 @@ class _Http(Parser):
             return
         if state.held:
             data = state.held + data
-        at = 0
-        while at < len(data) and not self._over:
-            after = state.body.read(data, at) if state.body.active else self._head(state, data, at, found)
+        at, end = 0, len(data)
+        while at < end and not self._over:
+            after = state.read(data, at) if state.part else self._head(state, data, at, found)
             if after < 0:
                 break
             at = after
@@ -120,7 +128,7 @@ class _Http(Parser):
             state.searched = len(data) - at
             return _bounded(state.searched)
         state.searched = 0
-        names = fields(data[at : end.start()].split(b"\n")[1:])
+        names = _fields(data[at : end.start()])
         if response := RESPONSE.match(data, at):
             self._response(state, response, names, found)
         elif request := REQUEST.match(data, at):
@@ -138,7 +146,9 @@ class _Http(Parser):
 
     def _request(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
         method = start[1].decode("ascii")
-        op = method.upper() if method.upper() in METHODS else "other"
+        op = method if method in METHODS else method.upper()
+        if op not in METHODS:
+            op = "other"
         attrs = request_attributes(method, start[2].strip(), names)
         version = start[3].decode("ascii")
         found.append(
@@ -147,7 +157,7 @@ class _Http(Parser):
         if op == "CONNECT" or (b"upgrade" in names and not names.keys() & _FRAMED):
             state.state = WAIT
         else:
-            state.body.begin(names, endless=False)
+            state.begin(names, endless=False)
 
     def _response(self, state: _Side, start: re.Match[bytes], names: Fields, found: list[Message]) -> None:
         code = int(start[2])
@@ -169,7 +179,7 @@ class _Http(Parser):
             return
         self._stays()
         if method != "HEAD" and code not in (204, 304):
-            state.body.begin(names, endless=True)
+            state.begin(names, endless=True)
 
     def _stays(self) -> None:
         """A side that asked to go over and may not goes on with HTTP."""

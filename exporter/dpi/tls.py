@@ -5,11 +5,11 @@ both sides have gone over to encryption the handshake is `established` and nothi
 TLS has no requests: all messages are notices. A handshake's duration is the time from `client_hello` to `established`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.formats.stream import Inbox
+from exporter.formats.stream import Inbox, until
 from exporter.formats.tls_hello import ClientHello, ServerHello
 from exporter.formats.tls_records import (
     ALERT,
@@ -42,6 +42,7 @@ from exporter.wire import Reader
 __all__ = ["DISSECTOR"]
 
 _MAX_MESSAGE = 65536
+_READ = frozenset({CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE})
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -66,24 +67,24 @@ class _Side:
 class _Tls(Parser):
     """A handshake. `_client` is the side that sent the ClientHello; None: not seen."""
 
-    __slots__ = ("_client", "_early", "_established", "_full", "_hello", "_sides")
+    __slots__ = ("_client", "_early", "_established", "_full", "_hello", "_modern", "_sides")
 
     def __init__(self, ends: Ends) -> None:
         self._sides = (_Side(), _Side())
         self._client: int | None = None
         self._early = False
         self._hello: ServerHello | None = None
+        self._modern = False
         self._full = False
         self._established = False
 
-    def feed(self, side: int, data: bytes) -> Iterator[Message]:
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
         found: list[Message] = []
         try:
             self._read(side, data, found)
-        except ParseError:
-            yield from found
-            raise
-        yield from found
+        except ParseError as error:
+            return until(error, found)
+        return found
 
     def skip(self, side: int) -> int:
         return -1 if self._sides[side].done else 0
@@ -93,13 +94,14 @@ class _Tls(Parser):
         if state.done or not (data := state.inbox.add(data)):
             return
         at, need = (0, 5) if state.begun else self._first(side, data, found)
-        while len(data) - at >= need and not state.done:
+        end = len(data)
+        while end - at >= need and not state.done:
             kind, version, size = RECORD.unpack_from(data, at)
             if version >> 8 != 3 or not CHANGE_CIPHER_SPEC <= kind <= 24 or size > MAX_RECORD:
                 raise ParseError("record")
             if kind == APPLICATION_DATA and not self._is_early(side):
                 self._encrypted(side, found)
-            elif len(data) - at < 5 + size:
+            elif end - at < 5 + size:
                 need = 5 + size
             else:
                 self._record(side, kind, data[at + 5 : at + 5 + size], found)
@@ -146,24 +148,22 @@ class _Tls(Parser):
         elif kind == ALERT and len(body) == 2 and body[0] in (1, 2):
             found.append(alert(body[0], body[1]))
 
-    @property
-    def _modern(self) -> bool:
-        return self._hello is not None and self._hello.modern
-
     def _handshake(self, side: int, body: bytes, found: list[Message]) -> None:
         """Read the messages that end in this record."""
         state = self._sides[side]
         if state.message:
             body = state.message + body
-        at = 0
-        while len(body) - at >= 4:
-            size = int.from_bytes(body[at + 1 : at + 4], "big")
-            if body[at] not in MESSAGES or size > _MAX_MESSAGE:
+        at, end = 0, len(body)
+        while end - at >= 4:
+            kind = body[at]
+            stop = at + 4 + (body[at + 1] << 16 | body[at + 2] << 8 | body[at + 3])
+            if kind not in MESSAGES or stop - at - 4 > _MAX_MESSAGE:
                 raise ParseError("message")
-            if len(body) - at < 4 + size:
+            if stop > end:
                 break
-            self._message(side, body[at], body[at + 4 : at + 4 + size], found)
-            at += 4 + size
+            if kind in _READ:
+                self._message(side, kind, body[at + 4 : stop], found)
+            at = stop
         state.message = body[at:]
 
     def _message(self, side: int, kind: int, body: bytes, found: list[Message]) -> None:
@@ -174,6 +174,7 @@ class _Tls(Parser):
             found.append(client_hello(hello))
         elif kind == SERVER_HELLO:
             self._hello = ServerHello(body)
+            self._modern = self._hello.modern
             self._client = 1 - side
             found.append(server_hello(self._hello))
             self._agree(found)
@@ -201,11 +202,11 @@ class _Tls(Parser):
         hello, client = self._hello, self._client
         if self._established or hello is None or client is None or hello.retry:
             return
-        over = self._sides[client].done if hello.modern else all(side.ciphered for side in self._sides)
-        if over:
+        first, second = self._sides
+        if self._sides[client].done if self._modern else first.ciphered and second.ciphered:
             self._established = True
-            self._sides[0].done = self._sides[1].done = True
-            found.append(established(resumed=hello.psk if hello.modern else not self._full))
+            first.done = second.done = True
+            found.append(established(resumed=hello.psk if self._modern else not self._full))
 
 
 DISSECTOR = Dissector(

@@ -98,6 +98,7 @@ SIGNATURES: dict[str, tuple[object, ...]] = {  # result, then arguments
     "bpf_iter_create": (c_int, c_int),
     "bpf_map_create": (c_int, c_int, c_char_p, c_uint32, c_uint32, c_uint32, c_void_p),
     "bpf_map_update_elem": (c_int, c_int, c_char_p, c_char_p, c_uint64),
+    "bpf_map_delete_elem": (c_int, c_int, c_char_p),
     "bpf_map_lookup_elem": (c_int, c_int, c_char_p, c_void_p),
     "bpf_map_lookup_batch": (c_int, c_int, *(c_void_p,) * 4, POINTER(c_uint32), c_void_p),
     "bpf_map_delete_batch": (c_int, c_int, c_char_p, POINTER(c_uint32), c_void_p),

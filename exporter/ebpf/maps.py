@@ -8,7 +8,7 @@ from ctypes import byref, c_size_t, c_uint32, c_uint64
 
 from exporter.ebpf.libbpf import check, libc, library, zero
 
-__all__ = ["batches", "create", "grace", "lookup", "remove", "update"]
+__all__ = ["batches", "create", "discard", "grace", "lookup", "remove", "update"]
 
 MEMBARRIER = {"x86_64": 324, "aarch64": 283}
 MEMBARRIER_CMD_GLOBAL = 1
@@ -37,6 +37,13 @@ def create(kind: int, name: str, sizes: tuple[int, int, int], flags: int = 0) ->
 
 def update(fd: int, key: bytes, value: bytes) -> None:
     zero(library().bpf_map_update_elem(fd, key, value, 0), "update")
+
+
+def discard(fd: int, key: bytes) -> None:
+    """Remove a key, if it is there."""
+    code = library().bpf_map_delete_elem(fd, key)
+    if code != -errno.ENOENT:
+        zero(code, "delete")
 
 
 def lookup(fd: int, key: bytes, size: int) -> bytes | None:

@@ -6,16 +6,9 @@
 #ifndef NETPROC_PARSE_BPF_H
 #define NETPROC_PARSE_BPF_H
 
-#define FIN 0x01
-#define SYN 0x02
-#define RST 0x04
+#include "wire.bpf.h"
+
 #define EXTENSIONS 8
-/* linux/in6.h has these beside a struct in6_addr that compat.bpf.h declares with less in it. */
-#define IPPROTO_HOPOPTS 0
-#define IPPROTO_ROUTING 43
-#define IPPROTO_FRAGMENT 44
-#define IPPROTO_ICMPV6 58
-#define IPPROTO_DSTOPTS 60
 
 struct packet {
 	__u32 size;
@@ -30,11 +23,6 @@ struct packet {
 	__u8 dst[16];
 };
 _Static_assert(sizeof(struct packet) == 48, "packet");
-
-static __always_inline __u16 be16(const __u8 *at)
-{
-	return at[0] << 8 | at[1];
-}
 
 /* Walk IPv6 extension headers; give where the transport begins. */
 static __always_inline __u32 extensions(struct __sk_buff *skb, struct packet *packet)

@@ -20,6 +20,7 @@ from exporter.engine.kernel_lives import Lives
 from exporter.engine.kernel_reading import Inspect, Reading
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
+from exporter.engine.offloaded import Kernel, Offloaded
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
 from exporter.engine.port import ETHERNET, RAW, Port
@@ -78,6 +79,11 @@ class Engine:
         self._sweep = Sweep(context, settlement, lifecycle, messages)
         self._sockets: Sockets | None = None
         self._ports: dict[str, Port] = {}
+        self._offloaded: Offloaded | None = None
+
+    def offload(self, kernel: Kernel) -> None:
+        """Have the kernel count what is only to be counted; before anything is attached."""
+        self._offloaded = Offloaded(self.context, self.lifecycle, self._ports, kernel)
 
     # -- frames ----------------------------------------------------------------------------------------------------
 
@@ -94,7 +100,10 @@ class Engine:
 
         if seen_as != ETHERNET:
             return slow
-        frame = fastpath.ethernet(port, self._segments.segment, slow)
+        segment: Callable[[Half, float, Packet], None] = self._segments.segment
+        if self._offloaded is not None:
+            segment = self._offloaded.segment(segment)
+        frame = fastpath.ethernet(port, segment, slow)
         return fastpath.raw(frame) if link in RAW else frame
 
     def glimpse(self, interface: Interface) -> fastpath.Frame:
@@ -124,6 +133,8 @@ class Engine:
         if port is None:
             return
         self._orphan(port, float("inf"))
+        if self._offloaded is not None:
+            self._offloaded.leave(port)
         for table in port.tables.values():
             for half in table.values():
                 half.table = None
@@ -169,6 +180,8 @@ class Engine:
         if more > 0 and not packet.tunnel:
             port.ignore("encapsulation", 0, more)
         key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
+        if self._offloaded is not None:
+            self._offloaded.arrives(port, key, packet)
         half = self.lifecycle.direction(port, key, now, packet)
         if half is not None:
             half.packets += 1
@@ -210,15 +223,16 @@ class Engine:
 
     @staticmethod
     def _unread(conn: Connection) -> None:
-        if conn.inspector is None or not conn.inspector.active:
+        if not conn.fresh and (conn.inspector is None or not conn.inspector.active):
             for half in conn.halves():
                 half.skip = EVERYTHING
-            if conn.inspector is not None and conn.inspector.dissector is None:  # nobody claimed it
+            if conn.inspector is not None and conn.inspector.exchange is None:  # nobody waits for an answer
                 conn.inspector = None
 
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
         ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
+            self.lifecycle.rest(conn)
 
     # -- sockets ---------------------------------------------------------------------------------------------------
 
@@ -249,6 +263,8 @@ class Engine:
 
     def tick(self, now: float) -> None:
         """Bring the ledger up to date; each second, before it is published."""
+        if self._offloaded is not None:
+            self._offloaded.turn()
         self._sweep.tick(now)
 
     def sweep(self, now: float) -> None:

@@ -44,7 +44,8 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
     """
     tcp, udp = port.tcp.get, port.udp.get
     lengths, steady = LENGTHS, STEADY
-    plain = _segment(port, segment)
+    pad = _padding(port)
+    plain = _segment(pad, segment)
 
     def frame(now: float, data: bytes) -> None:  # noqa: C901, PLR0912
         try:
@@ -79,7 +80,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
                             if skip != 0x400000000000000:  # everything
                                 half.skip = skip - length
                         if size < 46:
-                            _pad(port, data, size)
+                            pad(data, size)
                         return
                 if flags & SYN == 0 and length >= 0:
                     plain(half, now, data, (size, length, seq, flags))
@@ -91,7 +92,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
                 half.bytes += size
                 half.last = now
                 if size < 46:
-                    _pad(port, data, size)
+                    pad(data, size)
                 return
         slow(now, data)
 
@@ -108,7 +109,7 @@ def raw(frame: Frame) -> Frame:
 
 
 def _segment(
-    port: Port, segment: Callable[[Half, float, Packet], None]
+    pad: Callable[[bytes, int], None], segment: Callable[[Half, float, Packet], None]
 ) -> Callable[[Half, float, bytes, tuple[int, int, int, int]], None]:
     """Give the function for a known TCP direction's segment that needs more than counting."""
     packet = Packet("tcp", b"", b"", 0)  # one for all: nobody keeps it
@@ -125,14 +126,20 @@ def _segment(
         packet.ack = int.from_bytes(data[start + 8 : start + 12], "big")
         packet.payload = data[end - length : end]
         if size < SMALLEST:
-            _pad(port, data, size)
+            pad(data, size)
         segment(half, now, packet)
 
     return plain
 
 
-def _pad(port: Port, data: bytes, size: int) -> None:
-    """Count what an Ethernet driver appended to a short packet."""
-    more = len(data) - size - ETHERNET
-    if more > 0:
-        port.ignore("padding", 0, more)
+def _padding(port: Port) -> Callable[[bytes, int], None]:
+    """Give the function that counts what an Ethernet driver appended to a short packet."""
+    values, known = port.values, port.ignored
+
+    def pad(data: bytes, size: int) -> None:
+        more = len(data) - size - ETHERNET
+        if more > 0:
+            slots = known.get("padding") or port.reason("padding")
+            values[slots[1]] += more
+
+    return pad

@@ -1,5 +1,7 @@
 """How connections begin and end: new keys, generations, late packets, timeouts, evictions."""
 
+from collections.abc import Callable
+
 from exporter import metrics as m
 from exporter.dissector import Ends
 from exporter.engine.accounts import NO_SIDE
@@ -40,11 +42,16 @@ class Lifecycle:
         """Seconds for which what is over stays in the table, so that late packets are in its totals (files only)."""
         self.ended: dict[Connection, float] = {}
         """Over, with the time of their last packet; they wait for their owner's name, or `flow.settle`."""
+        self.ending: Callable[[Connection], None] | None = None
+        """Asked for the last that is counted elsewhere of a connection that ends."""
 
     # -- beginnings ------------------------------------------------------------------------------------------------
 
-    def direction(self, port: Port, key: bytes, now: float, packet: Packet) -> Half | None:
-        """Find or open the direction of a packet; None: it came too late for its connection, and is counted."""
+    def direction(self, port: Port, key: bytes, now: float, packet: Packet, packets: int = 1) -> Half | None:
+        """Find or open the direction of a packet; None: it came too late for its connection, and is counted.
+
+        `packets`: of so many packets without payload `packet` has the size.
+        """
         table = _table(port, packet)
         half = table.get(key)
         opens = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN
@@ -64,7 +71,7 @@ class Lifecycle:
             tombstone = self._c.table.tombstone(scope, transport, key)
             if tombstone is not None:
                 if not opens and not (tombstone.open and packet.length):
-                    self._late(port, key, tombstone, packet)
+                    self._late(port, key, tombstone, packet, packets)
                     return None
                 self._lift(self._c.table.tombstones.pop((scope, transport, min(key, mirror(key)))))
             conn = self._open(port, key, now, packet)
@@ -141,17 +148,28 @@ class Lifecycle:
             conn.half0.skip = conn.half1.skip = 0 if inspectable else EVERYTHING
 
     def inspect(self, conn: Connection) -> None:
-        """Begin a connection's inspection: its first payload is here. (Not before: most of an idle one's memory.)."""
+        """Begin a connection's inspection, or go on with it: payload is here. (Not before: an idle one needs none.)."""
         conn.fresh = False
         ends = Ends(*conn.end(0), *conn.end(1), conn.transport)
-        inspector = Inspector(self._c.inspection, conn.transport, ends)
+        inspector = Inspector(self._c.inspection, ends, conn.protocol)
         if inspector.active:
             conn.inspector = inspector
             if conn.transport == "tcp":
                 limit = self._c.inspection.budget.bytes
                 for half in (conn.half0, conn.half1):
-                    half.stream = Stream(limit)
-                    half.stream.pos = half.next
+                    half.stream = Stream(limit, half.next)
+
+    @staticmethod
+    def rest(conn: Connection) -> None:
+        """Drop an inspection that has nothing under way; it goes on with the next payload, as it began with the first.
+
+        An open connection is silent most of the time, and what it takes to read it is most of its memory.
+        """
+        inspector = conn.inspector
+        if inspector is not None and not conn.half0.skip and not conn.half1.skip and inspector.resting():
+            conn.inspector = None
+            conn.half0.stream = conn.half1.stream = None
+            conn.fresh = True
 
     def _attach(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> Half:
         """Give a connection's direction its place in a port's table."""
@@ -205,22 +223,22 @@ class Lifecycle:
 
     # -- late packets ----------------------------------------------------------------------------------------------
 
-    def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet) -> None:
+    def _late(self, port: Port, key: bytes, tombstone: Tombstone, packet: Packet, packets: int) -> None:
         """Count what comes after the end for those whose connection it was."""
         side = 0 if key == tombstone.forward else 1
         if packet.tunnel:  # the outer packet's bytes are counted already
             return
         if packet.leaving and tombstone.views[0].side == NO_SIDE:
-            port.ignore("forwarded", 1, packet.size + port.header)
+            port.ignore("forwarded", packets, packet.size + packets * port.header)
             return
-        counted = (1, packet.size)
+        counted = (packets, packet.size)
         values = self._c.ledger.values
         local = 0
         for view in tombstone.views:
             local |= 1 << view.side
             self._c.accounts.add(view, counted if side == 0 else (0, 0), (0, 0) if side == 0 else counted)
         for packets_slot, bytes_slot in _meters(port, local, side):
-            values[packets_slot] += 1
+            values[packets_slot] += packets
             values[bytes_slot] += packet.size
 
     def weather(self, now: float) -> None:
@@ -256,6 +274,8 @@ class Lifecycle:
     def end(self, conn: Connection, now: float) -> None:
         """End a connection that has its `reason`: everything it was enters the ledger."""
         self.ended.pop(conn, None)
+        if self.ending is not None:
+            self.ending(conn)
         inspector = conn.inspector
         if inspector is not None and inspector.exchange is not None:
             self._messages.outcomes(conn, inspector.exchange.close())

@@ -8,7 +8,7 @@ from exporter.flow import quic
 from exporter.flow.connection import ALL, Connection, Event
 from exporter.flow.exchange import Exchange, Outcome
 from exporter.flow.inspector import Inspector, Said
-from exporter.model import Kind, Message
+from exporter.model import Certificate, Kind, Message
 
 __all__ = ["Messages"]
 
@@ -53,17 +53,22 @@ class Messages:
         if not inspector.first:
             inspector.first = now
         if message.attrs:
-            _merge(conn, message)
+            if not inspector.named and isinstance(name := message.attrs.get("server.address"), str):
+                inspector.named = name
+            if self._c.sink is not None:  # nobody else reads them
+                _merge(conn, message)
         if message.version:
             self.later(conn, (self._c.accounts.version, ALL, (conn.protocol, message.version)))
         if message.certificate is not None:
-            self._certificate(conn, message)
+            self._certificate(conn, inspector.named, message.certificate)
         if message.kind is Kind.NOTICE:
             self._notice(conn, inspector, now, message)
         else:
             if inspector.exchange is None:
                 inspector.exchange = Exchange()
-            self.outcomes(conn, inspector.exchange.add(now, side, message))
+            ended = inspector.exchange.add(now, side, message)
+            if ended:
+                self.outcomes(conn, ended)
             if not inspector.exchange:
                 inspector.exchange = None  # between two requests there is nothing to keep
         if self._c.sink is not None:
@@ -99,13 +104,8 @@ class Messages:
             for view in conn.views:
                 view.state = quic.step(view.state, message.op)
 
-    def _certificate(self, conn: Connection, message: Message) -> None:
-        certificate = message.certificate
-        if certificate is None:
-            return
-        asked = conn.attrs.get("server.address") if conn.attrs else None
-        named = asked[0] if isinstance(asked, list) else asked
-        name = named or (certificate.names[0] if certificate.names else certificate.subject)
+    def _certificate(self, conn: Connection, asked: str, certificate: Certificate) -> None:
+        name = asked or (certificate.names[0] if certificate.names else certificate.subject)
         self.later(conn, (self._c.accounts.certificate, ALL, (name, certificate.not_after)))
 
 

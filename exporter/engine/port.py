@@ -33,6 +33,7 @@ class Port:
         "tcp",
         "transmit",
         "udp",
+        "values",
     )
 
     def __init__(self, interface: Interface, ledger: Ledger, decoder: Decoder) -> None:
@@ -46,6 +47,7 @@ class Port:
         self.udp: dict[bytes, Half] = {}
         self.tables: dict[str, dict[bytes, Half]] = {"tcp": self.tcp, "udp": self.udp}
         self._ledger = ledger
+        self.values = ledger.values
         self.receive = self._meter("receive")
         self.transmit = self._meter("transmit")
         self._sent, self._received = (self.transmit,), (self.receive,)
@@ -62,9 +64,8 @@ class Port:
     def ignore(self, reason: str, packets: int, size: int) -> None:
         """Count what is no IP packet of a connection; `size` with its link header."""
         slots = self.reason(reason)
-        values = self._ledger.values
-        values[slots[0]] += packets
-        values[slots[1]] += size
+        self.values[slots[0]] += packets
+        self.values[slots[1]] += size
 
     def reason(self, reason: str) -> tuple[int, int]:
         """Give the ledger's slots (packets, bytes) for what is ignored for a reason."""

@@ -14,6 +14,7 @@ from exporter.flow.connection import EVERYTHING, NEVER, Connection, Half, View
 from exporter.flow.reassembly import NOTHING
 from exporter.flow.sequence import OLD, PARTLY_OLD, classify, fills_hole, in_window
 from exporter.flow.serial import MASK, distance
+from exporter.flow.tcp import ESTABLISHED, TRANSITIONS
 from exporter.model import ACK, FIN, RST, SYN, Packet
 
 __all__ = ["Segments"]
@@ -39,39 +40,52 @@ class Segments:
 
     def segment(self, half: Half, now: float, packet: Packet) -> None:
         """Take a segment that was counted already."""
-        conn = half.conn
+        conn, flags = half.conn, packet.flags
+        own = half
+        if conn.extra is not None or flags & RST or not flags or packet.size > half.big:
+            followed = self._special(conn, half, now, packet)
+            if followed is None:
+                return
+            own = followed
+        if packet.length and conn.fresh:
+            self._lifecycle.inspect(conn)
+        inspected = conn.inspector is not None
+        if inspected:
+            _sync(conn.half0)
+            _sync(conn.half1)
+        if packet.seq == own.next and not flags & OPENS_OR_ENDS:
+            own.next = packet.seq + packet.length & MASK
+        else:
+            self._order(conn, own, packet)
+        steady = not flags & OPENS_OR_ENDS and _steady(conn)
+        if not steady:
+            self._states(conn, own, now, packet)
+            steady = _steady(conn)
+        if inspected:
+            self._payload(conn, own, now, packet)
+        if steady:
+            self._release(conn)
+        else:
+            conn.half0.skip = conn.half1.skip = NEVER
+
+    def _special(self, conn: Connection, half: Half, now: float, packet: Packet) -> Half | None:
+        """Take what few segments are: give the direction that keeps their order; None: nothing else is to be done."""
         flags = packet.flags
         if not flags:  # no segment of a real end, or one that could not be read
-            return
+            return None
         own = half
         if conn.extra is not None:
             if half.side == NO_SIDE:  # on its way out: followed where it came in
                 half.next = packet.seq + packet.length & MASK
                 half.skip = EVERYTHING
-                return
+                return None
             own = conn.half0 if half.side == 0 else conn.half1
         if packet.size > half.big:
             self._estimate(half, packet)
         if flags & RST:
             self._reset(conn, own, now, packet)
-            return
-        if conn.fresh and packet.length:
-            self._lifecycle.inspect(conn)
-        first, second = conn.half0, conn.half1
-        if first.stream is not None or second.stream is not None:
-            _sync(first)
-            _sync(second)
-        if packet.seq == own.next and not flags & OPENS_OR_ENDS:
-            own.next = packet.seq + packet.length & MASK
-        else:
-            order = classify(own, packet)
-            if order >= OLD:
-                self._old(conn, own, packet, order)
-        if flags & OPENS_OR_ENDS or conn.handshake or conn.fin or not _established(conn):
-            self._states(conn, own, now, packet)
-        if first.stream is not None or second.stream is not None:
-            self._payload(conn, own, now, packet)
-        _release(conn)
+            return None
+        return own
 
     def _estimate(self, half: Half, packet: Packet) -> None:
         """Count a segmentation-offloaded packet as the segments that it is on the wire."""
@@ -86,12 +100,13 @@ class Segments:
 
     # -- order -----------------------------------------------------------------------------------------------------
 
-    def _old(self, conn: Connection, half: Half, packet: Packet, order: int) -> None:
+    def _order(self, conn: Connection, half: Half, packet: Packet) -> None:
         """Count a segment whose bytes were sent before, unless it only came late."""
-        size = packet.length + (packet.flags & SYN != 0) + (packet.flags & FIN != 0)
-        if not size or order not in (OLD, PARTLY_OLD):
+        order = classify(half, packet)
+        if order not in (OLD, PARTLY_OLD):
             return
-        if fills_hole(half, packet.seq, size):
+        size = packet.length + (packet.flags & SYN != 0) + (packet.flags & FIN != 0)
+        if not size or fills_hole(half, packet.seq, size):
             return
         self._messages.later(conn, (self._c.accounts.retransmitted, half.side, ()))
 
@@ -123,13 +138,16 @@ class Segments:
                 self._opened(conn, half, now)
         for view in conn.views:  # of a forwarded connection, side 0's
             self._step(view, events[view.side & 1 == side])
-        if fin is not None and all(view.state in tcp.ENDED for view in conn.views):
+        if fin is not None and tcp.ENDED.issuperset([view.state for view in conn.views]):
             self._over(conn, now, "fin")
 
     def _step(self, view: View, event: str) -> None:
-        view.state, expected = tcp.step(view.state, event)
-        if not expected:
+        """Walk TCP's table."""
+        after = TRANSITIONS.get((view.state, event))
+        if after is None:
             self._c.ledger.values[self._unlisted] += 1
+        else:
+            view.state = after
 
     def _opening(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
         """Note when the handshake's segments passed, and the largest segment that its options allow."""
@@ -181,7 +199,7 @@ class Segments:
         if answers and conn.initiator >= 0 and not conn.reason:
             conn.failure = "refused"
         self._over(conn, now, "reset")
-        _release(conn)
+        conn.half0.skip = conn.half1.skip = NEVER
 
     def read(self, half: Half, now: float, packet: Packet, *, sent: bool) -> None:
         """Take a segment's payload only: it is counted elsewhere, and somebody else knows the states.
@@ -255,25 +273,34 @@ class Segments:
                     inspector.switched = False
                     _want_all(conn)
                 stream.skip = inspector.skip(side)
-                self._also_skip(conn, 1 - side)
+                other = conn.half1.stream if side == 0 else conn.half0.stream
+                if (
+                    other is not None
+                ):  # one side's bytes may decide that the other's are of no interest either
+                    other.skip = min(NOTHING, other.skip + inspector.skip(1 - side))
         if not inspector.active:
             conn.half0.stream = conn.half1.stream = None
-            if inspector.dissector is None:  # nobody claimed it
+            if inspector.exchange is None:  # nobody waits for an answer
                 conn.inspector = None
 
-    def _also_skip(self, conn: Connection, side: int) -> None:
-        """One side's bytes may decide that the other's are of no interest either."""
-        half = conn.half0 if side == 0 else conn.half1
-        if half.stream is not None and conn.inspector is not None:
-            half.stream.skip = min(NOTHING, half.stream.skip + conn.inspector.skip(side))
+    def _release(self, conn: Connection) -> None:
+        """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
+        first, second = conn.half0, conn.half1
+        if conn.inspector is None:
+            first.skip = second.skip = 0 if conn.fresh else EVERYTHING
+        elif _even(first) and _even(second):
+            first.skip, second.skip = _wanted(first), _wanted(second)
+            self._lifecycle.rest(conn)
+        else:
+            first.skip = second.skip = NEVER
 
 
 def _sync(half: Half) -> None:
     """Tell the stream how far the packet path has read; that one counts on beyond 32 bits."""
-    if half.next > MASK:
-        half.next &= MASK
-    if half.stream is not None and half.skip >= 0 and half.next >= 0:
-        half.stream.resume(half.next, half.skip)
+    stream = half.stream
+    if stream is not None and half.skip >= 0 and half.next >= 0:
+        stream.pos = half.next = half.next & MASK
+        stream.skip = half.skip
 
 
 def _want_all(conn: Connection) -> None:
@@ -282,24 +309,14 @@ def _want_all(conn: Connection) -> None:
             half.stream.skip = 0
 
 
-def _established(conn: Connection) -> bool:
+def _steady(conn: Connection) -> bool:
+    """Tell whether nothing but payload is to come: between the handshake and the first FIN or reset."""
+    if conn.handshake is not None or conn.fin is not None or conn.reason:
+        return False
     for view in conn.views:  # noqa: SIM110 - this is asked for each segment: a generator takes four times as long
-        if view.state != tcp.ESTABLISHED:
+        if view.state != ESTABLISHED:
             return False
     return True
-
-
-def _release(conn: Connection) -> None:
-    """Let the packet path take the segments that follow in order, where nothing but counting is left to do."""
-    first, second = conn.half0, conn.half1
-    if conn.fin is not None or conn.handshake is not None or conn.reason or not _established(conn):
-        first.skip = second.skip = NEVER
-    elif first.stream is None and second.stream is None:
-        first.skip = second.skip = 0 if conn.fresh else EVERYTHING
-    elif _even(first) and _even(second):
-        first.skip, second.skip = _wanted(first), _wanted(second)
-    else:
-        first.skip = second.skip = NEVER
 
 
 def _even(half: Half) -> bool:

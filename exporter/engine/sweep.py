@@ -8,6 +8,7 @@ from exporter.engine.messages import Messages
 from exporter.engine.settlement import Settlement
 from exporter.flow import tcp
 from exporter.flow.connection import Connection, Half, View
+from exporter.flow.inspector import Inspector
 from exporter.flow.timeouts import staleness
 from exporter.model import Answer, Packet, SocketRow
 
@@ -69,11 +70,22 @@ class Sweep:
                     if view.state_gauge >= 0:
                         self._c.accounts.show(view, conn)
             inspector = conn.inspector
-            if inspector is not None and inspector.exchange:
-                self._messages.outcomes(conn, inspector.exchange.expire(late))
+            if inspector is not None:
+                self._calm(conn, inspector, late)
         for conn in expired:
             self._expire(conn, now)
         self._lifecycle.weather(now)
+
+    def _calm(self, conn: Connection, inspector: Inspector, late: float) -> None:
+        """Give up what nobody has answered until now, and see whether an inspection may rest."""
+        if inspector.exchange is not None:
+            self._messages.outcomes(conn, inspector.exchange.expire(late))
+            if not inspector.exchange:
+                inspector.exchange = None
+        if inspector.active:
+            self._lifecycle.rest(conn)
+        elif inspector.exchange is None:
+            conn.inspector = None
 
     def _allowed(self, conn: Connection, age: float) -> float:
         dissector = self._c.inspection.by_name.get(conn.protocol)

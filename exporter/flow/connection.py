@@ -200,7 +200,7 @@ class Connection:
         self.protocol = ""
         self.tunnel = ""
         self.fresh = False
-        """Nothing was said yet: inspection begins with the first payload."""
+        """Nothing was said yet, or all that was said is read: inspection begins, or goes on, with the next payload."""
         self.inspector: Inspector | None = None
         self.attrs: dict[str, str | list[str]] | None = None
         self.settled = False

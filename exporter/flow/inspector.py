@@ -25,6 +25,9 @@ MAX_SWITCHES = 8
 Said = tuple[Dissector, Message]
 """A message, and who read it: one segment may end one protocol and begin the next."""
 
+Candidates = tuple[tuple[Dissector, ...], tuple[Dissector, ...]]
+NOBODY: Candidates = ((), ())
+
 
 class Budget:
     """How much is looked at until a connection counts as unknown."""
@@ -55,9 +58,9 @@ class Inspection:
             for port in {p for d in all_ for p in d.ports}:
                 self._hinted[transport, port] = tuple(sorted(all_, key=lambda d: port not in d.ports))
 
-    def candidates(self, transport: str, ends: Ends) -> tuple[Dissector, ...]:
+    def candidates(self, ends: Ends) -> tuple[Dissector, ...]:
         """Give the dissectors of a transport, those first whose ports fit."""
-        hinted = self._hinted
+        hinted, transport = self._hinted, ends.transport
         found = hinted.get((transport, ends.port1)) or hinted.get((transport, ends.port0))
         return found or self._plain.get(transport, ())
 
@@ -75,35 +78,45 @@ class Inspector:
         "_shared",
         "_silent",
         "_switches",
-        "_transport",
         "active",
         "dissector",
         "exchange",
         "first",
+        "named",
         "switched",
     )
 
-    def __init__(self, shared: Inspection, transport: str, ends: Ends) -> None:
-        """Begin with every dissector of the transport."""
+    def __init__(self, shared: Inspection, ends: Ends, protocol: str = "") -> None:
+        """Begin with every dissector of the transport; or go on with one, between two of the protocol's messages."""
         self._shared = shared
-        self._transport = transport
         self._ends = ends
-        self._candidates = [shared.candidates(transport, ends)] * 2
-        """By side: what one side says rules out nothing about the other (what a server answers to a bad request)."""
-        self._buffers: list[tuple[int, bytes]] = []
+        self._buffers: tuple[tuple[int, bytes], ...] = ()
         self._parser: Parser | None = None
         self._heard = 0
         """The sides whose bytes the parser has understood, a bit each."""
         self._seen = 0
         self._silent = 0
         self._switches = 0
-        self.active = bool(self._candidates[0])
+        self.active = True
         self.dissector: Dissector | None = None
         self.exchange: Exchange | None = None
         self.first = 0.0
         """When the first message came."""
+        self.named = ""
+        """The server's name that was told first."""
         self.switched = False
         """Another protocol has taken over since this was last looked at: all that follows is wanted again."""
+        if protocol:
+            self._begin(shared.by_name[protocol])
+            self._heard = BOTH
+        else:
+            self._candidates = self._everyone()
+            self.active = bool(self._candidates[0])
+
+    def _everyone(self) -> Candidates:
+        """By side: what one side says rules out nothing about the other (what a server answers to a bad request)."""
+        found = self._shared.candidates(self._ends)
+        return found, found
 
     def feed(self, side: int, data: bytes) -> list[Said]:
         """Read the next bytes of a side (or a datagram): what was said."""
@@ -113,6 +126,18 @@ class Inspector:
             return self._parse(side, data)
         self._seen += 1
         return self._probe(side, data)
+
+    def resting(self) -> bool:
+        """Tell whether another one, begun with the same protocol, would go on just as well as this one."""
+        if self._parser is None or self._heard != BOTH or self.exchange is not None:
+            return False
+        if self._seen or self._silent or self._switches:
+            return False
+        try:
+            return self._parser.idle()
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._fault()
+        return False
 
     def skip(self, side: int) -> int:
         """Tell how many further bytes of a side are of no interest; the answer is handed over, not repeated."""
@@ -172,7 +197,7 @@ class Inspector:
 
     def _misread(self, side: int, data: bytes) -> list[Said]:
         """Go on after an error: with the next datagram, or with who knows better what a stream's other side speaks."""
-        if self._transport == "udp":
+        if self._ends.transport == "udp":
             self._shared.fault(self._name())
             self._seen += 1
             if self._seen >= MAX_ERRORS:
@@ -183,9 +208,9 @@ class Inspector:
         self._fault()
         if not first:
             return []
-        others = tuple(d for d in self._shared.candidates(self._transport, self._ends) if d is not wrong)
+        others = tuple(d for d in self._shared.candidates(self._ends) if d is not wrong)
         self.active = bool(others)
-        self._candidates = [others, others]
+        self._candidates = (others, others)
         self._heard = self._seen = 0
         return self.feed(side, data)
 
@@ -198,19 +223,20 @@ class Inspector:
         return NO
 
     def _probe(self, side: int, data: bytes) -> list[Said]:
-        datagrams = self._transport == "udp"
-        seen = data if datagrams else b"".join(d for s, d in self._buffers if s == side) + data
-        if not datagrams:
-            self._buffers.append((side, data))
-        left = []
+        seen = data
+        if self._ends.transport != "udp":
+            if self._buffers:
+                seen = b"".join([d for s, d in self._buffers if s == side]) + data
+            self._buffers = (*self._buffers, (side, data))
+        head, left = seen[:PROBE_BYTES], []
         for dissector in self._candidates[side]:
-            answer = self._ask(dissector, side, seen[:PROBE_BYTES])
+            answer = self._ask(dissector, side, head)
             if answer == YES:
                 return self._claim(dissector, side, data)
             if answer == MORE:
                 left.append(dissector)
-        if len(left) != len(self._candidates[side]):
-            self._candidates[side] = tuple(left)
+        other = self._candidates[1 - side]
+        self._candidates = (other, tuple(left)) if side else (tuple(left), other)
         budget = self._shared.budget
         spent = self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES)
         if spent or not any(self._candidates):
@@ -218,8 +244,10 @@ class Inspector:
         return []
 
     def _claim(self, dissector: Dissector, side: int, data: bytes) -> list[Said]:
-        earlier, self._buffers = self._buffers or [(side, data)], []
+        earlier, self._buffers = self._buffers, ()
         self._begin(dissector)
+        if len(earlier) < 2:  # the usual case: the first bytes say it
+            return self.feed(side, data)
         out: list[Said] = []
         for its_side, piece in earlier:
             out += self.feed(its_side, piece)
@@ -227,7 +255,7 @@ class Inspector:
 
     def _begin(self, dissector: Dissector) -> None:
         self.dissector = dissector
-        self._candidates = [(), ()]
+        self._candidates = NOBODY
         self._seen = self._heard = 0
         try:
             self._parser = dissector.parser(self._ends)
@@ -252,7 +280,7 @@ class Inspector:
         if following is not None:
             self._begin(following)
         else:
-            self._candidates = [self._shared.candidates(self._transport, self._ends)] * 2
+            self._candidates = self._everyone()
         out: list[Said] = []
         for side, data in left:
             out += self.feed(side, data)
@@ -268,5 +296,5 @@ class Inspector:
     def _give_up(self) -> None:
         self.active = False
         self._parser = None
-        self._candidates = [(), ()]
-        self._buffers = []
+        self._candidates = NOBODY
+        self._buffers = ()

@@ -20,20 +20,15 @@ class Stream:
 
     __slots__ = ("evicted", "held", "limit", "pos", "size", "skip")
 
-    def __init__(self, limit: int) -> None:
-        """Start at whatever comes first."""
-        self.pos = -1
+    def __init__(self, limit: int, start: int = -1) -> None:
+        """Start at this sequence number; -1: at whatever comes first."""
+        self.pos = start & MASK if start >= 0 else -1
         self.skip = 0
         self.held: dict[int, tuple[bytes, int]] | None = None
         self.size = 0
         self.limit = limit
         self.evicted = 0
         """How often a hole was given up because too much waited behind it."""
-
-    def resume(self, pos: int, skip: int) -> None:
-        """Take over from the packet path, which read past bytes that were to be skipped, in order."""
-        self.pos = pos
-        self.skip = skip
 
     def push(self, seq: int, data: bytes, length: int) -> list[bytes | int]:
         """Add a segment of true length `length`, of which `data` was captured; give what is now in order."""

@@ -14,8 +14,8 @@ __all__ = [
     "SYN_RECEIVED",
     "SYN_SENT",
     "TIME_WAIT",
+    "TRANSITIONS",
     "UNKNOWN",
-    "step",
 ]
 
 UNKNOWN = "unknown"
@@ -107,9 +107,3 @@ _IDLE = {
 }
 for _pair in _IDLE:
     TRANSITIONS[_pair] = _pair[0]
-
-
-def step(state: str, event: str) -> tuple[str, bool]:
-    """Walk the table: the next state, and whether the event was expected in this one."""
-    after = TRANSITIONS.get((state, event))
-    return (state, False) if after is None else (after, True)

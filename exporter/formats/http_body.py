@@ -16,63 +16,55 @@ _MAX_LINE = 4096
 
 
 class Body:
-    """A body under way on one side. `active` tells whether there is one, `endless` whether only the close ends it."""
+    """A body under way on one side. `part` is what comes next of it; 0: there is none."""
 
-    __slots__ = ("_left", "_state")
+    __slots__ = ("left", "part")
 
     def __init__(self) -> None:
-        self._state = NONE
-        self._left = 0
-
-    @property
-    def active(self) -> bool:
-        return self._state != NONE
-
-    @property
-    def endless(self) -> bool:
-        return self._state == CLOSE
+        self.part = NONE
+        self.left = 0
 
     def begin(self, fields: Fields, *, endless: bool) -> None:
         """Find how a body is delimited; without any word on it, it is `endless` or there is none."""
         coding = fields.get(b"transfer-encoding")
         length = fields.get(b"content-length")
         if coding and b"chunked" in coding.lower():
-            self._state = SIZE
+            self.part = SIZE
         elif coding or length is None:
-            self._state = CLOSE if endless else NONE
+            self.part = CLOSE if endless else NONE
         else:
             values = {value.strip() for value in length.split(b",")}
             value = values.pop()
             if values or not value.isdigit() or len(value) > 18:
                 raise ParseError("length")
-            self._left = int(value)
-            self._state = LENGTH if self._left else NONE
+            self.left = int(value)
+            self.part = LENGTH if self.left else NONE
 
     def reset(self) -> None:
         """Forget it: bytes were lost."""
-        self._state = NONE
-        self._left = 0
+        self.part = NONE
+        self.left = 0
 
     def skip(self) -> int:
         """Hand over how many next bytes nobody needs to see; -1: all."""
-        if self._state == CLOSE:
+        if self.part == CLOSE:
             return -1
-        left = self._left
+        left = self.left
         if left:
             self._pass(left)
         return left
 
     def read(self, data: bytes, at: int) -> int:
         """Read on from `at`; give where reading stopped, or -1 if more is needed."""
-        return _READERS[self._state](self, data, at)
+        return _READERS[self.part](self, data, at)
 
     def _pass(self, size: int) -> None:
-        self._left -= size
-        if not self._left:
-            self._state = NONE if self._state == LENGTH else CHUNK_END
+        self.left -= size
+        if not self.left:
+            self.part = NONE if self.part == LENGTH else CHUNK_END
 
     def read_bytes(self, data: bytes, at: int) -> int:
-        size = min(self._left, len(data) - at)
+        size = min(self.left, len(data) - at)
         self._pass(size)
         return at + size
 
@@ -83,8 +75,8 @@ class Body:
         match = _CHUNK.fullmatch(data, at, end)
         if match is None:
             raise ParseError("chunk")
-        self._left = int(match[1], 16)
-        self._state = CHUNK if self._left else TRAILER
+        self.left = int(match[1], 16)
+        self.part = CHUNK if self.left else TRAILER
         return end + 1
 
     def read_end(self, data: bytes, at: int) -> int:
@@ -93,13 +85,13 @@ class Body:
             return -1
         if line[:1] != b"\n" and line != b"\r\n":
             raise ParseError("chunk")
-        self._state = SIZE
+        self.part = SIZE
         return at + 1 + (line == b"\r\n")
 
     def read_trailer(self, data: bytes, at: int) -> int:
         end = _line(data, at)
         if end >= 0 and data[at:end] in (b"", b"\r"):
-            self._state = NONE
+            self.part = NONE
         return end + 1 if end >= 0 else -1
 
     def read_all(self, data: bytes, at: int) -> int:  # noqa: ARG002 - of the table's form

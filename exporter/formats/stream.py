@@ -1,6 +1,16 @@
-"""Pieces of a byte stream, kept until enough of them is there."""
+"""Pieces of a byte stream, kept until enough of them is there; and what was read of them before an error."""
 
-__all__ = ["Inbox"]
+from collections.abc import Iterator
+
+from exporter.model import Message
+
+__all__ = ["Inbox", "until"]
+
+
+def until(error: Exception, said: list[Message]) -> Iterator[Message]:
+    """Give what was said before an error, then raise it."""
+    yield from said
+    raise error
 
 
 class Inbox:

@@ -4,9 +4,9 @@ A hello keeps its extensions as bytes, in order; each is read when it is asked f
 handshake message's body, without its type and length. What is malformed raises `ParseError`.
 """
 
-from struct import unpack
+from struct import Struct, unpack
 
-from exporter.errors import ParseError
+from exporter.errors import ParseError, ShortError
 from exporter.formats.text import clean, host_name
 from exporter.wire import Reader
 
@@ -15,10 +15,16 @@ __all__ = ["ClientHello", "ServerHello", "is_grease", "version_name"]
 SERVER_NAME, GROUPS, POINT_FORMATS, SIGNATURES, ALPN = 0, 10, 11, 13, 16
 TICKET, PSK, EARLY_DATA, VERSIONS, KEY_SHARE, ECH = 35, 41, 42, 43, 51, 0xFE0D
 
+# Lists are read at positions: a cursor's calls took a third of what a whole hello may cost.
+_ENTRY = Struct(">HH").unpack_from
+_NAME = Struct(">BH").unpack_from
+
 _MAX_EXTENSIONS = 128
 _MAX_PROTOCOLS = 32
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 """The random of a ServerHello that is a HelloRetryRequest (RFC 8446 section 4.1.3)."""
+
+_GREASE = frozenset(range(0x0A0A, 0x10000, 0x1010))
 
 _VERSIONS = {
     0x0002: "SSLv2",
@@ -40,7 +46,7 @@ def version_name(code: int) -> str:
 
 def is_grease(code: int) -> bool:
     """Tell a value that is sent to be ignored (RFC 8701)."""
-    return code & 0x0F0F == 0x0A0A and code >> 8 == code & 0xFF
+    return code in _GREASE
 
 
 def _u16s(data: bytes) -> tuple[int, ...]:
@@ -49,13 +55,24 @@ def _u16s(data: bytes) -> tuple[int, ...]:
     return unpack(f">{len(data) // 2}H", data)
 
 
+def _end(data: bytes) -> int:
+    """Give where a list ends that begins with its length in two bytes."""
+    end = 2 + int.from_bytes(data[:2], "big")
+    if end > len(data):
+        raise ShortError
+    return end
+
+
 def _protocols(data: bytes) -> tuple[str, ...]:
-    names = Reader(data)
-    names = names.sub(names.u16())
+    at, end = 2, _end(data)
     found: list[str] = []
-    while len(names) and len(found) < _MAX_PROTOCOLS:
-        raw = names.take(names.u8())
-        if raw and not (len(raw) == 2 and is_grease(int.from_bytes(raw, "big"))):
+    while at < end and len(found) < _MAX_PROTOCOLS:
+        start = at + 1
+        at = start + data[at]
+        if at > end:
+            raise ShortError
+        raw = data[start:at]
+        if raw and not (len(raw) == 2 and is_grease(raw[0] << 8 | raw[1])):
             found.append(clean(raw))
     return tuple(found)
 
@@ -65,9 +82,16 @@ def _extensions(reader: Reader) -> dict[int, bytes]:
     if len(reader) < 2:  # SSL 3.0 and early TLS 1.0
         return found
     window = reader.sub(reader.u16())
-    while len(window):
-        kind = window.u16()
-        found[kind] = window.take(window.u16())
+    data, at, end = window.data, window.pos, window.end
+    while at < end:
+        start = at + 4
+        if start > end:
+            raise ShortError
+        kind, size = _ENTRY(data, at)
+        at = start + size
+        if at > end:
+            raise ShortError
+        found[kind] = data[start:at]
         if len(found) > _MAX_EXTENSIONS:
             raise ParseError("extensions")
     return found
@@ -111,13 +135,17 @@ class ClientHello:
         data = self.extensions.get(SERVER_NAME)
         if not data:
             return ""
-        names = Reader(data)
-        names = names.sub(names.u16())
-        while len(names):
-            kind = names.u8()
-            raw = names.take(names.u16())
+        at, end = 2, _end(data)
+        while at < end:
+            start = at + 3
+            if start > end:
+                raise ShortError
+            kind, size = _NAME(data, at)
+            at = start + size
+            if at > end:
+                raise ShortError
             if kind == 0:
-                return host_name(raw)
+                return host_name(data[start:at])
         return ""
 
     @property
@@ -132,7 +160,7 @@ class ClientHello:
         data = self.extensions.get(VERSIONS)
         if not data:
             return (self.version,)
-        return tuple(v for v in _u16s(data[1 : 1 + data[0]]) if not is_grease(v))
+        return tuple([v for v in _u16s(data[1 : 1 + data[0]]) if v not in _GREASE])
 
     @property
     def key_shares(self) -> tuple[int, ...]:

@@ -1,6 +1,7 @@
 """What hellos, certificates and alerts say, as messages. Shared by tls, dtls and quic."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from exporter.formats.tls_alerts import ALERTS
 from exporter.formats.tls_ciphers import cipher_name
@@ -76,8 +77,9 @@ def certificates(chain: bytes) -> Message:
     return one_certificate(reader.take(reader.u24()))
 
 
+@lru_cache(maxsize=32)
 def one_certificate(data: bytes) -> Message:
-    """Say what a DER certificate says."""
+    """Say what a DER certificate says. A server shows the same one again and again."""
     found = certificate(data)
     attrs: dict[str, str | tuple[str, ...]] = {
         "tls.server.subject": found.subject,

@@ -67,7 +67,7 @@ class Bench:
     def __init__(self, *known, packets=4, size=1000, transport="tcp"):
         self.faults = []
         shared = Inspection(known, Budget(packets, size), self.faults.append)
-        self.one = Inspector(shared, transport, ENDS)
+        self.one = Inspector(shared, ENDS._replace(transport=transport))
 
     def feed(self, side, data):
         return [(who.name, message.op) for who, message in self.one.feed(side, data)]
