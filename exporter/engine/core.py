@@ -219,6 +219,7 @@ class Engine:
         else:
             self._messages.take(conn, half.side, now, inspector.feed(half.side, packet.payload))
             inspector.skip(half.side)
+            self.lifecycle.rest(conn)
         self._unread(conn)
 
     @staticmethod
@@ -232,7 +233,6 @@ class Engine:
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
         ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
-            self.lifecycle.rest(conn)
 
     # -- sockets ---------------------------------------------------------------------------------------------------
 

@@ -151,7 +151,10 @@ class Reading:
         """Once a turn: have the kernel bring up what inspection can use; `packets` moved in this turn."""
         conn = socket.conn
         inspector = conn.inspector if conn is not None else None
-        wants = inspector is not None and inspector.active and inspector.dissector is not None
+        if inspector is not None:
+            wants = inspector.active and inspector.dissector is not None
+        else:  # between two messages
+            wants = conn is not None and conn.fresh and bool(conn.protocol)
         if socket.idle > IDLE or (socket.told is False and packets > CALM):
             wants = False
         socket.idle = 0

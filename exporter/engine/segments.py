@@ -206,20 +206,26 @@ class Segments:
 
         `sent`: seen where it was sent, in order; what is missing then never comes.
         """
-        conn, stream = half.conn, half.stream
+        conn = half.conn
         if packet.flags & SYN:
             half.next = packet.seq + 1 & MASK
-        if conn.fresh and packet.length:
-            self._lifecycle.inspect(conn)
-            stream = half.stream
         if packet.flags & FIN:
             conn.fin = conn.fin or [-1, -1]
             conn.fin[half.side] = packet.seq + packet.length + 1 & MASK
-        if conn.half0.stream is None and conn.half1.stream is None:
+        first, second = conn.half0, conn.half1
+        if conn.fresh and packet.length:
+            if conn.protocol:  # it rested; what passed meanwhile need not have come up
+                first.next = second.next = -1
+            self._lifecycle.inspect(conn)
+        if first.stream is None and second.stream is None:
             return
         self._payload(conn, half, now, packet)
-        if sent and stream is not None and stream.held:
-            self._deliver(conn, half, now, stream.give_up())
+        if sent and half.stream is not None and half.stream.held:
+            self._deliver(conn, half, now, half.stream.give_up())
+        for one in (first, second):
+            if one.stream is not None and not one.stream.held and one.stream.pos >= 0:
+                one.next = one.stream.pos
+        self._release(conn)
 
     # -- payload ---------------------------------------------------------------------------------------------------
 
