@@ -215,6 +215,7 @@ class Engine:
         else:
             self._messages.take(conn, half.side, now, inspector.feed(half.side, packet.payload))
             inspector.skip(half.side)
+            self.lifecycle.rest(conn)
         self._unread(conn)
 
     @staticmethod
@@ -228,7 +229,6 @@ class Engine:
     def _fault(self, protocol: str) -> None:
         ledger = self.context.ledger
         ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
-            self.lifecycle.rest(conn)
 
     # -- time ------------------------------------------------------------------------------------------------------
 
