@@ -48,6 +48,12 @@ class Capture(Struct, forbid_unknown_fields=True, frozen=True):
             ge=262_144, le=2_147_483_648, description="ring memory of a worker, divided over its interfaces"
         ),
     ] = 33_554_432
+    offload: Annotated[
+        Literal["auto", "off"],
+        Meta(
+            description="count in the kernel what need not be read of captured packets, where it can; not with a filter"
+        ),
+    ] = "auto"
     count_as: Annotated[
         Literal["wire", "stack"],
         Meta(

@@ -104,20 +104,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             cannot(why)
 
 
+LEFT_OPEN = pytest.StashKey[list[object]]()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Close what a failed test has left open; else the warning about it fails some later test as well.
-
-    Fixtures close what is theirs.
-    """
+    """Remember what a failed test has left open; else the warning about it fails some later test as well."""
     try:
         return (yield)
     except BaseException as error:
-        kept = {id(value) for value in getattr(item, "funcargs", {}).values()}
-        for thing in left_open(error.__traceback__):
-            if id(thing) not in kept:
-                close(thing)
+        others = {id(value) for value in getattr(item, "funcargs", {}).values()}
+        item.stash[LEFT_OPEN] = [one for one in left_open(error.__traceback__) if id(one) not in others]
         raise
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Close it after the fixtures have closed what is theirs."""
+    try:
+        return (yield)
+    finally:
+        for one in item.stash.get(LEFT_OPEN, []):
+            close(one)
 
 
 def left_open(traceback: TracebackType | None) -> Iterator[object]:

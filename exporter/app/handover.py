@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from exporter.app import channels
 from exporter.app.children import Child, Launch
-from exporter.app.programs import Programs
+from exporter.app.programs import Loaded
 
 __all__ = ["Handed", "Handover"]
 
@@ -29,11 +29,12 @@ class Handover:
         config: bytes,
         held: channels.Held,
         listeners: list[socket.socket],
-        programs: Programs | None = None,
+        loaded: Loaded,
     ) -> None:
-        """Take what is open for life; `programs` is the kernel's side, where it is loaded."""
+        """Take what is open for life."""
         self.held = held
-        self.programs = programs
+        self.programs = loaded.programs
+        self._filters = loaded.filters
         self._config = config
         self._listeners = listeners
 
@@ -86,7 +87,10 @@ class Handover:
         }
 
     def _source(self, index: int) -> tuple[list[str], list[int]]:
-        """Give a worker its part of what the kernel counts, where it does, and no other worker's."""
+        """Give a worker its part of what the kernel counts, or filters, and no other worker's."""
+        if self._filters:
+            shared = self._filters.handles[index]
+            return ["--source", "pcap", "--offload", shared.flag()], list(shared.descriptors())
         if not self.programs or not self.programs.handles:
             return ["--source", "pcap"], []
         handles = self.programs.handles[index]

@@ -65,6 +65,7 @@ WEB = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, AF_NETLINK)
 ROLES = {
     "worker": Policy(frozenset({"NET_RAW"}), Sockets((AF_PACKET,), mute=True), landlock=True),
     "worker_ebpf": Policy(MAPS, Sockets((), mute=True), landlock=True, maps=True),
+    "worker_offload": Policy(MAPS | {"NET_RAW"}, Sockets((AF_PACKET,), mute=True), landlock=True, maps=True),
     "identity": Policy(
         frozenset({"SYS_PTRACE", "DAC_READ_SEARCH"}),
         Sockets((AF_NETLINK, socket.AF_UNIX), mute=False),
@@ -118,6 +119,7 @@ WORDS = {
     "no_cap_perfmon": "the capability PERFMON is missing",
     "pid_namespace": "this is not the machine's own process namespace (in Kubernetes: hostPID)",
     "no_tracepoint": "the kernel does not have the tracepoint",
+    "link_type": "its link type is not known to the filter",
     "too_many_workers": "the kernel counts for 64 workers at most",
     "permission": "the kernel does not permit it",
     "verifier": "the kernel's verifier refuses the programs",

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from exporter.app.policy import Degraded, explain
+from exporter.ebpf.filters import Filters
+from exporter.ebpf.filters import load as load_filters
 from exporter.ebpf.kernel import NEEDED, OWNER_EVENTS, Kernel, Sizes, open_owners
 from exporter.ebpf.layout import MAX_WORKERS, Handles, Settings
 from exporter.ebpf.support import Place, examine
 from exporter.errors import NetprocError, UserError
 
-__all__ = ["COUNTING", "METHODS", "Programs", "Wish", "load", "sizes_of"]
+__all__ = ["COUNTING", "METHODS", "Loaded", "Programs", "Wish", "load", "sizes_of"]
 
 METHODS = frozenset({"auto", "ebpf"})
 """Of `identity.method`: those that want it."""
@@ -38,6 +40,10 @@ class Wish(NamedTuple):
     hush: bool = True
     """Whether none of our own are."""
     sizes: Sizes = Sizes(events=OWNER_EVENTS)
+    offload: bool = False
+    """Whether captured packets that need not be read are to stay in the kernel."""
+    snaplen: int = 0
+    """Bytes that are kept of the others."""
 
 
 class Programs:
@@ -91,11 +97,47 @@ def sizes_of(section: dict[str, Any]) -> Sizes:
     return Sizes(section["flows"], section["overflow"], ring, section["budgets"], OWNER_EVENTS)
 
 
-def load(wish: Wish) -> tuple[Programs | None, list[Degraded]]:
-    """Load what counts, else what tells owners, as far as it is wanted; give also what is not there, and why.
+class Loaded(NamedTuple):
+    """What there is of the kernel's side. Held for life."""
+
+    programs: Programs | None
+    lacking: list[Degraded]
+    """What is not there though it is wanted, and why."""
+    filters: Filters | None = None
+    """Of captured packets: those that need not come up."""
+
+    @property
+    def counts(self) -> bool:
+        return self.programs is not None and bool(self.programs.handles)
+
+    @property
+    def role(self) -> str:
+        """What workers are under it, in `policy.ROLES`."""
+        if self.counts:
+            return "worker_ebpf"
+        return "worker_offload" if self.filters else "worker"
+
+    def close(self) -> None:
+        for one in (self.programs, self.filters):
+            if one:
+                one.close()
+
+
+def load(wish: Wish) -> Loaded:
+    """Load what counts, else what tells owners and what filters, as far as it is wanted.
 
     Only who says `ebpf` insists: UserError.
     """
+    programs, lacking = _load(wish)
+    if (programs and programs.handles) or not wish.offload:
+        return Loaded(programs, lacking)
+    filters = load_filters(wish.workers, wish.snaplen)
+    if filters.handles:
+        return Loaded(programs, lacking, filters)
+    return Loaded(programs, [*lacking, ("offload", filters.reason)])
+
+
+def _load(wish: Wish) -> tuple[Programs | None, list[Degraded]]:
     if wish.method not in METHODS:
         return None, []
     uncounted: list[Degraded] = []

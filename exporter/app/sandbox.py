@@ -3,6 +3,7 @@
 | role | capabilities | files (Landlock) | sockets that it may open (seccomp) |
 |---|---|---|---|
 | worker | NET_RAW | reads the installation, /etc, /proc, /sys | AF_PACKET; connects to nobody |
+| worker_offload | NET_RAW (before Linux 5.19 BPF) | as the worker | as the worker; uses the maps it was given |
 | worker_ebpf | none (before Linux 5.19 BPF) | as the worker | none; connects to nobody; uses the maps it was given |
 | identity | SYS_PTRACE, DAC_READ_SEARCH | all: Landlock would hide /proc/<pid>/fd | AF_NETLINK, AF_UNIX |
 | exporter | none | as the worker, and the configured paths | AF_INET, AF_INET6, AF_UNIX, AF_NETLINK |

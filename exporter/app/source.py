@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from exporter.app import programs
+from exporter.ebpf import filters
 
 __all__ = ["kernel_wish", "pcap_only", "worker_count"]
 
@@ -25,7 +26,8 @@ def pcap_only(whole: Settings) -> list[str]:
 
 def kernel_wish(whole: Settings) -> programs.Wish:
     """Say what is wanted of the kernel's side; with `auto` nothing that contradicts another setting."""
-    source = whole["capture"]["source"]
+    capture = whole["capture"]
+    source = capture["source"]
     if source == "auto":  # until workers take what the kernel counts
         source = "pcap"
     return programs.Wish(
@@ -35,4 +37,6 @@ def kernel_wish(whole: Settings) -> programs.Wish:
         whole["dpi"]["enabled"],
         not whole["self"]["traffic"],
         programs.sizes_of(whole["ebpf"]),
+        capture["offload"] == "auto" and not filters.refused(capture["filter"], whole["decode"]["tunnels"]),
+        capture["snaplen"],
     )

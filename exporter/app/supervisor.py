@@ -88,20 +88,22 @@ def check_sandbox(mode: str, name: str, say: Say) -> None:
         say("warning", f"owners of other users' sockets stay unknown: grant {' and '.join(sorted(lost))}")
 
 
-def say_source(
-    loaded: programs.Programs | None, lacking: list[policy.Degraded], asks: list[str], say: Say
-) -> None:
+def say_source(loaded: programs.Loaded, asks: list[str], say: Say) -> None:
     """Say once how packets and their owners are seen where it is not the best way, and why."""
     if asks:
         say("info", f"packets are captured, as {' and '.join(asks)} asks; the kernel counts for no interface")
-    if lacking:
-        if loaded is None:
-            instead = "packets are captured, and owners are looked up in the socket tables"
-        elif any(component == "ebpf_flows" for component, _ in lacking):
-            instead = "packets are captured; the kernel tells their owners"
-        else:
-            instead = "less is known of who uses a socket"
-        say("info", f"{instead}; {policy.explain(lacking)}")
+    if not loaded.lacking:
+        return
+    missing = {component for component, _ in loaded.lacking}
+    if "ebpf" in missing:
+        instead = "packets are captured, and owners are looked up in the socket tables"
+    elif "ebpf_flows" in missing:
+        instead = "packets are captured; the kernel tells their owners"
+    elif missing == {"offload"}:
+        instead = "all captured packets are read"
+    else:
+        instead = "less is known of who uses a socket"
+    say("info", f"{instead}; {policy.explain(loaded.lacking)}")
 
 
 def notify(state: str) -> None:
@@ -117,24 +119,23 @@ def run(config: bytes, ledger_size: int = 0, program: children.Program = childre
     settings = read_settings(config)
     say = speaker(settings)
     listeners = listen.bind_all(settings["listen"])
-    loaded, lacking = programs.load(settings["kernel"])
-    counts = loaded is not None and bool(loaded.handles)
-    if not counts:
+    loaded = programs.load(settings["kernel"])
+    if not loaded.counts:
         check_privilege()
     check_sandbox(settings["sandbox"], settings["user"], say)
     held = channels.hold(settings["workers"], ledger_size)
     if settings["sandbox"] != "off":
-        sandbox.restrict_supervisor("worker_ebpf" if counts else "worker")
+        sandbox.restrict_supervisor(loaded.role)
     keeper = Keeper(Handover(config, held, listeners, loaded), say)
 
     def up() -> None:
-        say_source(loaded, lacking, settings["captured_for"], say)
+        say_source(loaded, settings["captured_for"], say)
         for url in listen.urls(listeners, settings["path"], scheme(settings["web_config"])):
             say("info", f"listening on {url}")
         notify("READY=1")
 
     keeper.on_up = up
-    keeper.degraded = lacking
+    keeper.degraded = loaded.lacking
     keeper.prepare(program)
     status = keeper.watch()
     notify("STOPPING=1")

@@ -47,10 +47,9 @@ def attempt(config: Config) -> Trial:
     asks = source.pcap_only(whole) if config.capture.source == "auto" else []
     try:
         require_consistent(config)
-        loaded, lacking = programs.load(wish)
+        loaded = programs.load(wish)
     except UserError as error:
         return Trial(counts=False, tells=False, lacking=[], captured_for=asks, refused=str(error))
-    counts = loaded is not None and bool(loaded.handles)
-    if loaded:
-        loaded.close()
-    return Trial(counts, loaded is not None, lacking, asks)
+    found = Trial(loaded.counts, loaded.programs is not None, loaded.lacking, asks)
+    loaded.close()
+    return found

@@ -30,7 +30,8 @@ shard = Shard(Handles.parse(flags["handles"])) if "handles" in flags else None
 with Path(os.environ["OUT"], f"{role}{flags.get('index', '')}").open("a") as out:
     status = channels.read_status(int(flags["status-fd"])) if "status-fd" in flags else None
     fds = sorted(int(link.name) for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
-    degraded = sandbox.enter("worker_ebpf" if shard else role, settings, lifeline)
+    kind = "worker_ebpf" if shard else "worker_offload" if "offload" in flags else role
+    degraded = sandbox.enter(kind, settings, lifeline)
     found = {
         "pid": os.getpid(),
         "uid": os.getuid(),

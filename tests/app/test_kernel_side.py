@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Capture, Config, Ebpf, Web
+from exporter.ebpf.filters import FilterHandles
 from exporter.ebpf.layout import Handles
 from tests.app.conftest import Run, eventually
 
@@ -29,10 +30,10 @@ def built(tool: Callable[[str], str]) -> None:
     subprocess.run([REPO / "tools/build-bpf"], check=True)
 
 
-def settings(workers: int = 1) -> Config:
+def settings(workers: int = 1, source: str = "ebpf") -> Config:
     return Config(
         workers=workers,
-        capture=Capture(source="ebpf"),
+        capture=Capture(source=source),
         ebpf=Ebpf(flows=1024, overflow=64, ring_size=65_536, budgets=1024),
         web=Web(listen_address=("127.0.0.1:0",)),
     )
@@ -128,6 +129,22 @@ def test_the_supervisor_keeps_no_right_to_packets_nor_to_load(start) -> None:
     assert [values[k] for k in ("CapPrm", "CapEff", "CapBnd")] == [expected] * 3
     (worker,) = run.starts("worker0")
     assert "CapPrm:\t0000000000000000\n" in Path(f"/proc/{worker['pid']}/status").read_text()
+
+
+def test_each_worker_that_captures_has_its_own_filter(start, tool) -> None:
+    run = start(config=settings(workers=2, source="pcap"))
+    run.wait_for("listening")
+    workers = [eventually(lambda name=name: run.starts(name))[0] for name in ("worker0", "worker1")]
+    own = [FilterHandles.parse(worker["flags"]["offload"]) for worker in workers]
+    assert not set(own[0].descriptors()) & set(own[1].descriptors())
+    assert all(worker["flags"]["source"] == "pcap" for worker in workers)
+    held = [{kind for kind, _ in ids(worker["pid"])} for worker in workers]
+    assert held == [{"map_id", "prog_id"}] * 2
+    loaded = ids(run.process.pid)
+    assert {kind for kind, _ in loaded} == set(KINDS)  # with what tells owners
+    run.process.kill()
+    run.process.wait()
+    eventually(lambda: not left(tool("bpftool"), loaded), 1)
 
 
 def test_without_net_raw_it_counts_all_the_same(start) -> None:

@@ -85,6 +85,7 @@ KEEPS = {
 }
 OPENS = {
     "worker": {"packet"},
+    "worker_offload": {"packet"},
     "worker_ebpf": set(),
     "identity": {"netlink", "unix"},
     "exporter": {"inet", "inet6", "unix", "netlink"},

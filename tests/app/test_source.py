@@ -56,3 +56,20 @@ def test_a_wish_has_all_that_the_configuration_says() -> None:
     assert wish[:5] == ("ebpf", "auto", 3, False, False)
     assert wish.sizes[:4] == (64, 65, 131_072, 66)
     assert source.kernel_wish(whole(**{"capture.source": "ebpf"})).sizes == programs.Wish().sizes
+
+
+@pytest.mark.parametrize(
+    ("flags", "offload"),
+    [
+        ({}, True),
+        ({"capture.interface": ["eth0"]}, True),
+        ({"capture.offload": "off"}, False),
+        ({"capture.filter": "tcp"}, False),
+        ({"decode.tunnels": "always"}, False),
+    ],
+)
+def test_what_is_captured_is_offloaded_where_all_that_comes_is_ours(
+    flags: dict[str, object], offload: bool
+) -> None:
+    wish = source.kernel_wish(whole(**flags, **{"capture.snaplen": 512}))
+    assert (wish.offload, wish.snaplen) == (offload, 512)

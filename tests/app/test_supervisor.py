@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.app.user import choose
-from exporter.config import Config, Identity, Process, Web, dump
+from exporter.config import Capture, Config, Identity, Process, Web, dump
 from tests.app.conftest import Run, alive, eventually
 
 HERE = Path(__file__).parent
@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.root, pytest.mark.net_raw]
 
 
 def settings(workers: int = 1, sandbox: str = "auto", address: str = "127.0.0.1:0") -> Config:
+    """Without the kernel's side, which test_kernel_side.py is about."""
     return Config(
         workers=workers,
-        identity=Identity(
-            method="netlink"
-        ),  # what the kernel's side needs: tests/identity/test_ebpf_owners.py
+        capture=Capture(offload="off"),
+        identity=Identity(method="netlink"),
         web=Web(listen_address=(address,)),
         process=Process(sandbox=sandbox),
     )

@@ -23,6 +23,7 @@ print(server.getsockname()[1], flush=True)
 ends = []
 for line in sys.stdin:
     ends.append(server.accept()[0])
+    print("accepted", flush=True)
 """
 
 
@@ -123,7 +124,7 @@ def test_not_accepted_yet_is_the_listeners_then_exact(rig, closing, run, method)
     assert (answer.alive, answer.final) == (True, False)
     server.stdin.write("accept\n")
     server.stdin.flush()
-    time.sleep(0.1)
+    assert server.stdout.readline() == "accepted\n"
     answer = rig.later(0.25)
     while not answer.final:
         answer = rig.later(2.1)

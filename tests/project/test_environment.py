@@ -28,12 +28,27 @@ import gc
 import socket
 import subprocess
 
+import pytest
+
+@pytest.fixture
+def begin():
+    started = []
+
+    def start():
+        started.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        return started[-1]
+
+    yield start
+    for one in started:
+        assert one.communicate(b"x") == (b"x", None)
+
 def connect():
     pair = socket.socketpair()
     assert not pair
     return pair
 
-def test_fails():
+def test_fails(begin):
+    fixtures = begin()
     one, file = socket.socket(), open(__file__)
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE)
     connect()
