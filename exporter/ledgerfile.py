@@ -1,7 +1,9 @@
 """How a ledger lies in a memory file: a header and two halves, written in turns; the latest complete one holds.
 
     header   magic, layout version, size of the file, sequence number of the last publication
-    half     sequence, epoch, length and checksum of the labels, count and checksum of the values; values; labels
+    half     sequence, epoch, length and checksum of the labels, count and checksum of the values, turn; values; labels
+
+`turn` is the last one of the kernel's counting that is in the values, plus 1; 0 where nothing was counted there.
 
 The labels are a log: what a publication adds is one chunk, so that nothing is encoded twice, and a reader that knows
 the log up to some length decodes the rest only. A log with too much of the past in it begins anew (a new epoch).
@@ -26,11 +28,11 @@ from exporter.model import IdentityKey
 __all__ = ["Entry", "Labels", "Log", "RefusedError", "Snapshot", "read", "size"]
 
 MAGIC = b"netprocL"
-LAYOUT = 1
+LAYOUT = 2
 HEADER = struct.Struct("<8sQQQ")
 SEQUENCE = struct.Struct("<Q")
 SEQUENCE_AT = 24
-HALF = struct.Struct("<QQQIII")
+HALF = struct.Struct("<QQQIIIQ")
 HALF_SIZE = 64
 FIRST = 4096
 CHUNK = struct.Struct("<I")
@@ -97,6 +99,8 @@ class Snapshot(NamedTuple):
     epoch: int
     labels: bytes
     values: "array[float]"
+    turned: int | None
+    """The kernel's turn whose numbers are in it, with all before."""
 
 
 def size(limits: Metrics) -> int:
@@ -148,7 +152,7 @@ def read(buffer: memoryview) -> Snapshot:
 def _copy(buffer: memoryview, sequence: int) -> Snapshot | None:
     """Copy a half; None if it is not this publication's, or changed meanwhile."""
     half = _half(buffer, sequence)
-    mark, epoch, length, labels_sum, count, values_sum = HALF.unpack_from(buffer, half.start)
+    mark, epoch, length, labels_sum, count, values_sum, turn = HALF.unpack_from(buffer, half.start)
     if mark != sequence or half.values + 8 * count > half.labels or half.labels + length > half.end:
         return None
     values = bytes(buffer[half.values : half.values + 8 * count])
@@ -156,7 +160,7 @@ def _copy(buffer: memoryview, sequence: int) -> Snapshot | None:
     (mark,) = SEQUENCE.unpack_from(buffer, half.start)
     if mark != sequence or crc32(labels) != labels_sum or crc32(values) != values_sum:
         return None
-    return Snapshot(sequence, epoch, labels, array("d", values))
+    return Snapshot(sequence, epoch, labels, array("d", values), turn - 1 if turn else None)
 
 
 class Log:
@@ -207,7 +211,7 @@ class Log:
         self._sequence = before.sequence
         self._epoch = max(self._epoch, before.epoch + 1)
 
-    def publish(self, buffer: memoryview, values: "array[float]") -> bool:
+    def publish(self, buffer: memoryview, values: "array[float]", turned: int | None = None) -> bool:
         """Write the next half and then name it in the header."""
         self._encode()
         sequence = self._sequence + 1
@@ -223,7 +227,9 @@ class Log:
             buffer[half.values : half.values + len(numbers)] = numbers
             buffer[half.labels + done : half.labels + len(text)] = text[done:]
             check = crc32(numbers)
-        HALF.pack_into(buffer, half.start, 0, self._epoch, len(self._text), self._sum, len(values), check)
+        turn = 0 if turned is None else turned + 1
+        labels = (len(self._text), self._sum)
+        HALF.pack_into(buffer, half.start, 0, self._epoch, *labels, len(values), check, turn)
         SEQUENCE.pack_into(buffer, half.start, sequence)
         HEADER.pack_into(buffer, 0, MAGIC, LAYOUT, len(buffer), sequence)
         self._written[sequence & 1] = (self._epoch, len(self._text))

@@ -289,7 +289,7 @@ LOST_EVENTS = Family(
     "Our own messages that found a full queue, by queue.",
     ("source",),
     _NONE,
-    closed=(("identity",), ("events",), ("ring",)),
+    closed=(("identity",), ("events",), ("ebpf",)),
 )
 IGNORED_PACKETS = Family(
     "netproc.ignored.packets",
@@ -384,6 +384,7 @@ EVICTIONS = Family(
         ("requests",),
         ("expectations",),
         ("tombstones",),
+        ("kernel_table",),
     ),
 )
 UNLISTED_TRANSITIONS = Family(

@@ -12,6 +12,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Certificate",
+    "End",
     "Expectation",
     "Frame",
     "Gone",
@@ -25,6 +26,7 @@ __all__ = [
     "Packet",
     "Record",
     "Scopes",
+    "Sight",
     "SocketRow",
     "Tally",
     "Watch",
@@ -101,19 +103,66 @@ class Frame(NamedTuple):
     interface: str
 
 
+class End(NamedTuple):
+    """A socket's connection, as the socket sees it. A listener and an overflow entry have no remote end."""
+
+    cookie: int
+    transport: str
+    local: bytes
+    lport: int
+    remote: bytes
+    rport: int
+    overflow: bool
+    """Too much moved at once: this stands for all that found the kernel's table full, of one process."""
+    key: bytes
+    """What the kernel knows it by."""
+
+
 class Tally(NamedTuple):
-    """So many packets and bytes of one direction of a connection moved in the kernel and were not seen here."""
+    """What one socket moved in one turn: counted in the kernel, not seen here. Sizes are IP bytes, as `count_as`."""
+
+    end: End
+    timestamp: float
+    """Unix time of the last packet."""
+    scope: int
+    """The network namespace's inode, 0 for our own; below 0 where its inode is not known: another for each."""
+    received: int
+    received_size: int
+    sent: int
+    sent_size: int
+    pid: int
+    start: int
+    """The process at that time, and its start as `/proc/<pid>/stat` has it. Both 0: the kernel's, or nobody's."""
+    state: str
+    """The state that it is in now; "" for other than TCP."""
+    ended: str
+    """Of a closed TCP socket: fin, reset, refused, timeout or unreachable."""
+    established: bool
+    """It was, in this turn, in a state that comes after a handshake."""
+    initiator: int
+    """1: the local end, 0: the remote one, -1: it began in another turn, or cannot be known."""
+    retransmits: int
+    quality: str
+    """exact, listener (its listener's process, nobody has used it yet), kernel, none."""
+    cgroup: int
+    copy: bool
+    """Received by a raw socket: of TCP and UDP another socket has counted it too."""
+
+
+class Sight(NamedTuple):
+    """A packet of a socket to be read, not counted: a `Tally` does that.
+
+    The addresses in its bytes need not be the end's (translation); a listener's packet has both in its bytes only.
+    """
 
     timestamp: float
+    end: End
     scope: int
-    transport: str
-    src: bytes
-    sport: int
-    dst: bytes
-    dport: int
-    packets: int
+    sent: bool
     size: int
-    """IP bytes."""
+    """Of the whole packet."""
+    data: bytes
+    """From its network header on, as much as came up."""
 
 
 class Interface(NamedTuple):

@@ -1,7 +1,7 @@
-"""A worker: one shard's capture, engine and ledger. It reads hostile packets, and keeps NET_RAW alone.
+"""A worker: one shard's source, engine and ledger. It reads hostile packets, and keeps NET_RAW alone, or nothing.
 
-Order: open captures, map the ledger, give up privileges, hear from the identity process which addresses are ours, and
-only then read the first packet; what comes meanwhile waits in the rings.
+Order: open the source, map the ledger, give up privileges, hear from the identity process which addresses are ours, and
+only then read the first packet; what comes meanwhile waits in the rings and in the kernel's tables.
 """
 
 import gc
@@ -10,27 +10,21 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from exporter import dpi, log, metrics
 from exporter.app import child, sandbox
 from exporter.app.child import Begun
-from exporter.capture.deal import shard
-from exporter.capture.handle import BATCH, Deal
-from exporter.capture.meters import Meters
-from exporter.capture.pcap import PcapSource
 from exporter.config import Config
 from exporter.engine import Engine
 from exporter.identity.channel import Channel
 from exporter.identity.stats import Stats
 from exporter.ledger import Ledger
-from exporter.model import Addresses, Answer, Hello, Interface, Listing, Record, Scopes
+from exporter.model import Addresses, Answer, Hello, Listing, Record, Scopes, SocketRow
 
-__all__ = ["run"]
+__all__ = ["Part", "run"]
 
 REAP = 0.25
-BUSY, PAUSE = 64, 0.004
-"""So many packets at once, and reading the next a little later costs nobody anything: a turn itself costs 30 µs."""
 PATIENCE = 3.0
 """Seconds to wait for the identity process before packets are read without it."""
 EXPIRY = 60.0
@@ -38,6 +32,53 @@ EXPIRY = 60.0
 FEW, MANY = 1_000, 10_000
 BEHIND = 30.0
 """The longest time without a sweep because packets of the past are still being read."""
+
+
+SOON = 0.05
+"""Until a turn that was due is thought of again."""
+
+
+class Part(Protocol):
+    """A source, and what is special about reading it."""
+
+    role: str
+    """The sandbox's."""
+
+    def fileno(self) -> int:
+        """Give what becomes readable when packets come."""
+        ...
+
+    def poll(self) -> int:
+        """Read packets; give how many. 0: nothing is left for now."""
+        ...
+
+    def ready(self, now: float) -> bool:
+        """Tell whether what the last turn brought is in the ledger, or has waited for long enough and is now."""
+        ...
+
+    def turn(self, now: float) -> None:
+        """Take what is told once for each time that the ledger is published."""
+        ...
+
+    def complete(self) -> bool:
+        """Tell whether the ledger may be published."""
+        ...
+
+    def meter(self) -> None:
+        """Bring the source's own numbers up to date."""
+        ...
+
+    def published(self) -> None:
+        """The ledger is where a crash cannot lose it."""
+        ...
+
+    def rescope(self, scopes: dict[str, int]) -> None:
+        """Learn which interfaces lead into another namespace."""
+        ...
+
+    def mine(self, row: SocketRow) -> bool:
+        """Tell whether a socket's packets come to this worker."""
+        ...
 
 
 class Worker:
@@ -49,30 +90,22 @@ class Worker:
         ledger: Ledger,
         buffer: memoryview,
         channel: Channel,
-        share: tuple[int, int] = (0, 1),
+        share: int = 1,
     ) -> None:
-        """Wire a shard together; `share`: which worker this is, of how many."""
+        """Wire a shard together, but for its source; `share`: of how many workers this is one."""
         self.config = config
         self.ledger = ledger
         self.buffer = buffer
         self.channel = channel
-        self.engine = Engine(config, dpi.select(config.dpi.protocols), ledger, None, share=share[1])
-        self.source: PcapSource
-        self.meters: Meters
+        self.engine = Engine(config, dpi.select(config.dpi.protocols), ledger, None, share=share)
+        self.part: Part
         self.drained = 0.0
-        self.share = share
-        self._scopes: dict[str, int] = {}
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
+        self._unpublished = False
         self._most = 0
         """Connections at most since memory was last given back."""
         self._errors = ledger.slot(metrics.WORKER_ERRORS, None)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
-
-    def attach(self, interface: Interface) -> Callable[[float, bytes], None]:
-        """Give the source the engine's function for an interface, with the namespace behind it."""
-        scope = self._scopes.get(interface.name, interface.scope)
-        role = "pod" if scope else interface.role
-        return self.engine.attach(interface._replace(scope=scope, role=role))
 
     def loop(self, lifeline: int) -> None:
         """Run until the supervisor is gone."""
@@ -83,7 +116,7 @@ class Worker:
         poller.unregister(
             self.channel.socket
         )  # answers can wait for the next turn: it is not worth another one
-        poller.register(self.source.fileno(), select.EPOLLIN)
+        poller.register(self.part.fileno(), select.EPOLLIN)
         while True:
             for fd, _ in poller.poll(max(0.0, min(self._due.values()) - time.time())):
                 if fd == lifeline:
@@ -93,17 +126,15 @@ class Worker:
     def turn(self) -> int:
         """Read what is there and do what is due; give how many packets there were."""
         try:
-            count = self.source.poll(0)
+            count = self.part.poll()
         except Exception:  # noqa: BLE001 - one packet, and a defect of ours: the next one must still be read
             count = 1
-            self._defect()
+            self.defect()
         if not count:
             self.drained = time.time()
         self._receive()
         self._by_clock(time.time())
         self._send()
-        if BUSY <= count < BATCH:
-            time.sleep(PAUSE)
         return count
 
     def _give_back(self) -> None:
@@ -114,8 +145,8 @@ class Worker:
             self._most = size
             gc.collect()
 
-    def _defect(self) -> None:
-        """Count a packet that our own code failed at; the first one is told of."""
+    def defect(self) -> None:
+        """Count something that our own code failed at, an exception under way; the first one is told of."""
         if not self.ledger.values[self._errors]:
             log.get().exception("a packet could not be read; further ones are only counted")
         self.ledger.values[self._errors] += 1
@@ -141,26 +172,13 @@ class Worker:
             case Addresses():
                 self.engine.context.places.learn(record)
             case Scopes():
-                self._rescope(dict(record.interfaces))
+                self.part.rescope(dict(record.interfaces))
             case Listing():
-                self.engine.listing(self._mine(record), now)
+                mine = tuple(row for row in record.rows if self.part.mine(row))
+                self.engine.listing(Listing(mine, record.last), now)
             case Hello():
-                self.engine.context.owners.repeat()
+                self.engine.repeat()
                 self.channel.put(Hello(os.getpid()), keep=True)
-
-    def _mine(self, listing: Listing) -> Listing:
-        """Give the sockets whose packets are dealt to this worker."""
-        index, count = self.share
-        if count == 1:
-            return listing
-        mine = tuple(row for row in listing.rows if shard(row.local, row.remote, count) == index)
-        return Listing(mine, listing.last)
-
-    def _rescope(self, scopes: dict[str, int]) -> None:
-        changed = {name for name, scope in (scopes.items() ^ self._scopes.items())}
-        self._scopes = scopes
-        for name in changed:
-            self.source.renew(name)
 
     def _send(self) -> None:
         owners = self.engine.context.owners
@@ -180,24 +198,48 @@ class Worker:
             self.engine.sweep(now)
             self._give_back()
         if now >= due["tick"]:
-            due["tick"] = now + flow.publish_interval
-            self.source.refresh(time.monotonic())
-            self.engine.tick(now)
-            self.meters.read()
-            self.ledger.values[self._lost_events] = (
-                self.channel.stats.errors["full"] + self.engine.context.owners.lost
-            )
-            if now >= due["expire"]:
-                due["expire"] = now + EXPIRY
-                self.ledger.expire(now)
-            self.ledger.publish(self.buffer)
+            due["tick"] = now + SOON
+            if self.part.ready(now):
+                if self._unpublished:
+                    self._publish(now)
+                due["tick"] = now + flow.publish_interval
+                self.part.turn(now)
+                self._unpublished = True
+        if self._unpublished and self.part.complete():
+            self._publish(now)
+
+    def _publish(self, now: float) -> None:
+        """Bring the ledger up to date and write it into the file."""
+        self._unpublished = False
+        self.engine.tick(now)
+        self.part.meter()
+        self.ledger.values[self._lost_events] = (
+            self.channel.stats.errors["full"] + self.engine.context.owners.lost
+        )
+        if now >= self._due["expire"]:
+            self._due["expire"] = now + EXPIRY
+            self.ledger.expire(now)
+        if self.ledger.publish(self.buffer):
+            self.part.published()
+
+
+def open_part(begun: Begun, worker: Worker) -> Part:
+    """Open the source that the supervisor chose; the other one's code is not loaded."""
+    given = (begun, worker.engine, worker.ledger, worker.defect)
+    if begun.flags.get("source") == "ebpf":
+        from exporter.app.ebpf_part import EbpfPart
+
+        return EbpfPart(*given)
+    from exporter.app.pcap_part import PcapPart
+
+    return PcapPart(*given)
 
 
 def run(begun: Begun) -> None:
     """Set a shard up with what privileges there are, give them up, work."""
-    config, index, count = begun.config, begun.number("index"), begun.number("count")
+    config = begun.config
     now = time.time()
-    ledger = Ledger(config.metrics, share=count, now=now)
+    ledger = Ledger(config.metrics, share=begun.number("count"), now=now)
     buffer = memoryview(mmap.mmap(begun.number("ledger-fd"), 0))
     refused = ledger.restore(buffer)
     if refused not in ("", "empty"):
@@ -205,17 +247,10 @@ def run(begun: Begun) -> None:
             "the ledger of the worker before could not be read: counters begin at 0", reason=refused
         )
     end = socket.socket(fileno=begun.number("channel-fd"))
-    worker = Worker(config, ledger, buffer, Channel(end, Stats()), (index, count))
-    serial = time.time_ns()
-    worker.engine.begin(now, resumed=not refused, first_serial=serial)
-    inner = config.decode.tunnels == "always"
-    worker.source = PcapSource(
-        config.capture, worker.attach, Deal(index, count, inner), detach=worker.engine.detach
-    )
-    worker.source.glimpse = worker.engine.glimpse
-    worker.source.open()
-    worker.meters = Meters(ledger, worker.source)
-    for component, reason in sandbox.enter("worker", config, begun.number("lifeline-fd")):
+    worker = Worker(config, ledger, buffer, Channel(end, Stats()), begun.number("count"))
+    worker.engine.begin(now, resumed=not refused, first_serial=time.time_ns())
+    worker.part = open_part(begun, worker)
+    for component, reason in sandbox.enter(worker.part.role, config, begun.number("lifeline-fd")):
         ledger.values[ledger.slot(metrics.DEGRADED, None, (component, reason))] = 1
     os.write(begun.number("ready-fd"), b"1")
     os.close(begun.number("ready-fd"))

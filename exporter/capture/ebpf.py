@@ -1,19 +1,20 @@
 """A worker's source where the kernel counts: what moved each turn, and the few packets that inspection needs.
 
-Everything is counted in `Moved`, by the socket and its owner; a `Sight` is for reading and adds nothing to any sum. Its
+Everything is counted in `Tally`, by the socket and its owner; a `Sight` is for reading and adds nothing to any sum. Its
 addresses are the socket's, which those in its bytes need not be (translation); a packet of a listener has the
 listener's local end and no remote one, its bytes have both.
 """
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
-from exporter.ebpf.layout import Handles, Health, Key, Origin
-from exporter.ebpf.owners import ticks
+from exporter.ebpf import maps
+from exporter.ebpf.layout import FLOW, UNLIMITED, Handles, Health, Key, Origin
+from exporter.ebpf.owners import TICK
 from exporter.ebpf.shard import Flow, Shard
+from exporter.model import End, Sight, Tally
 
-__all__ = ["EbpfSource", "End", "Moved", "Sight"]
+__all__ = ["EbpfSource", "dealt"]
 
 TRANSPORTS = {1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp"}
 STATES = {
@@ -32,70 +33,24 @@ STATES = {
 }
 SYN_SENT, SYN_RECEIVED, CLOSED = 1 << 2, 1 << 3, 1 << 7
 CLOSING = 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11
+WAITS = 1 << 5 | 1 << 11
+"""States whose next one is TIME_WAIT: the kernel closes the socket then, and another thing waits in its place."""
+ESTABLISHED = 1 << 1 | 1 << 6 | CLOSING
 OVER = 7
 ENDS = {111: "refused", 110: "timeout", 113: "unreachable", 101: "unreachable", 104: "reset", 32: "reset"}
 """Why a socket ended, by errno."""
 QUALITIES = {
-    Origin.CREATED: "exact",
-    Origin.USED: "exact",
-    Origin.INVENTORY: "exact",
-    Origin.LISTENER: "listener",
-    Origin.ORPHAN: "none",
-    Origin.NONE: "kernel",
-    Origin.KERNEL: "kernel",
+    int(Origin.CREATED): "exact",
+    int(Origin.USED): "exact",
+    int(Origin.INVENTORY): "exact",
+    int(Origin.LISTENER): "listener",
+    int(Origin.ORPHAN): "none",
+    int(Origin.NONE): "kernel",
+    int(Origin.KERNEL): "kernel",
 }
 KNOWN = 65_536
-
-
-class End(NamedTuple):
-    """A socket's connection, as it sees it. A listener and an overflow entry have no remote end."""
-
-    cookie: int
-    transport: str
-    local: bytes
-    lport: int
-    remote: bytes
-    rport: int
-    overflow: bool
-    key: bytes
-
-
-class Moved(NamedTuple):
-    """What one connection moved in one turn. `last` is Unix time; sizes are IP bytes, as `count_as` says."""
-
-    end: End
-    last: float
-    scope: int
-    """The network namespace's inode, 0 for our own; -1 where it is not known."""
-    received: int
-    received_size: int
-    sent: int
-    sent_size: int
-    retransmits: int
-    state: str
-    """The state it is in now; "" for other than TCP."""
-    initiator: int
-    """1: the local end, 0: the remote one, -1: it began in another turn, or cannot be known."""
-    ended: str
-    """Of a closed socket: fin, reset, refused, timeout or unreachable."""
-    pid: int
-    start: int
-    """Its process: `/proc/<pid>/stat` has the same start. Both 0: the kernel's, or nobody's."""
-    quality: str
-    """exact, listener, kernel, none."""
-    cgroup: int
-    copy: bool
-    """Received by a raw socket: of TCP and UDP another socket has counted it too."""
-
-
-class Sight(NamedTuple):
-    """A packet to be read, not counted; `data` begins at its network header."""
-
-    time: float
-    end: End
-    sent: bool
-    size: int
-    data: bytes
+NAMELESS = 1 << 62
+"""Below minus this: a socket whose network namespace the kernel did not tell is alone in one."""
 
 
 class EbpfSource:
@@ -106,9 +61,11 @@ class EbpfSource:
     ) -> None:
         """Take over after turn `turned`. `own` is the inode of our network namespace, `wire` whether to count so."""
         self._shard = Shard(handles, turned)
+        self._flows = handles.flows
         self._wire = wire
         self._own = own
         self._scopes: dict[int, int] = {}
+        """Scopes of network namespaces, by their cookies."""
         self._ends: dict[bytes, End] = {}
         self._offset = offset()
 
@@ -118,19 +75,26 @@ class EbpfSource:
     def dispatch(self, take: Callable[[Sight], None], limit: int = 4096) -> int:
         """Deliver packets; give how many. 0: nothing is left for now."""
         count = 0
+        later = self._offset
         for seen in self._shard.frames(limit):
             count += 1
-            end = self._end(seen.key)
-            take(Sight(seen.time * 1e-9 + self._offset, end, bool(seen.way), seen.size, seen.data))
+            scope = self._scopes.get(seen.netns)
+            if scope is None:
+                scope = self._look(seen.netns, seen.key)
+            take(
+                Sight(
+                    seen.time * 1e-9 + later, self._end(seen.key), scope, seen.way == 1, seen.size, seen.data
+                )
+            )
         return count
 
-    def turn(self) -> Iterator[Moved]:
+    def turn(self) -> Iterator[Tally]:
         """Give what moved since the last turn; to be called once a second, and read to the end."""
         self._offset = offset()
         if len(self._ends) > KNOWN:
             self._ends.clear()
         for flow in self._shard.turn():
-            yield self._moved(flow)
+            yield self._tally(flow)
 
     @property
     def turned(self) -> int:
@@ -141,13 +105,9 @@ class EbpfSource:
         """Let the kernel's copy go: the numbers of `turned` are safe."""
         self._shard.release()
 
-    def inspect(self, end: End, *, on: bool) -> None:
-        """Bring all of a connection's packets up from now on, or none."""
-        self._shard.inspect(end.key, on=on)
-
-    def learn(self, cookie: int, inode: int) -> None:
-        """Know a network namespace, from a row of the inventory."""
-        self._scopes[cookie] = 0 if inode == self._own else inode
+    def inspect(self, key: bytes, *, on: bool) -> None:
+        """Bring all of a connection's packets up from its next turn on, or none."""
+        self._shard.inspect(key, on=on)
 
     def lost(self) -> dict[Health, int]:
         """Give what the kernel could not hand over, of all workers together."""
@@ -161,43 +121,60 @@ class EbpfSource:
         if end is None:
             key = Key.read(packed)
             transport = TRANSPORTS.get(key.transport, f"ip-{key.transport}")
-            end = End(
-                key.cookie,
-                transport,
-                key.local,
-                key.lport,
-                key.remote,
-                key.rport,
-                key.overflow,
-                packed,
+            end = self._ends[packed] = End(
+                key.cookie, transport, key.local, key.lport, key.remote, key.rport, key.overflow, packed
             )
-            self._ends[packed] = end
         return end
 
-    def _scope(self, flow: Flow) -> int:
-        if flow.space and flow.netns not in self._scopes:
-            self.learn(flow.netns, flow.space)
-        return self._scopes.get(flow.netns, -1)
+    def _look(self, netns: int, key: bytes) -> int:
+        """Find out which namespace this is of which nothing was counted yet: what is being counted says it."""
+        turn = self._shard.generation
+        for generation in (turn, turn - 1):
+            value = maps.lookup(self._flows[generation & 1], key, FLOW.size)
+            if value is not None:
+                return self._scope(Flow(key, *FLOW.unpack(value)))
+        return -netns
 
-    def _moved(self, flow: Flow) -> Moved:
-        more = self._wire
-        return Moved(
-            self._end(flow.key),
+    def _scope(self, flow: Flow) -> int:
+        netns, inode = flow.netns, flow.space
+        if not netns:
+            return -NAMELESS - self._end(flow.key).cookie
+        if inode:
+            scope = self._scopes[netns] = 0 if inode == self._own else inode
+            return scope
+        return self._scopes.setdefault(netns, -netns)
+
+    def _tally(self, flow: Flow) -> Tally:
+        """Write a flow as what the engine takes. Each one that moved passes here: 2 µs."""
+        key, received, received_size, more_in, more_in_size, sent, sent_size, more_out, more_out_size, *_ = (
+            flow
+        )
+        if self._wire:
+            received += more_in
+            received_size += more_in_size
+            sent += more_out
+            sent_size += more_out_size
+        states = flow.states
+        why = ended(flow) if states & CLOSED else ""
+        scope = self._scopes.get(flow.netns)
+        return Tally(
+            self._ends.get(key) or self._end(key),
             flow.last * 1e-9 + self._offset,
-            self._scope(flow),
-            flow.received + (flow.received_more if more else 0),
-            flow.received_bytes + (flow.received_more_bytes if more else 0),
-            flow.sent + (flow.sent_more if more else 0),
-            flow.sent_bytes + (flow.sent_more_bytes if more else 0),
-            flow.retransmits,
-            STATES.get(flow.state, ""),
-            initiator(flow.states),
-            ended(flow),
+            scope if scope is not None and (scope >= 0 or not flow.space) else self._scope(flow),
+            received,
+            received_size,
+            sent,
+            sent_size,
             flow.tgid,
-            ticks(flow.start),
-            QUALITIES[Origin(flow.origin)],
+            flow.start * TICK // 1_000_000_000,
+            "time_wait" if why == "fin" and states & WAITS else STATES.get(flow.state, ""),
+            why,
+            states & ESTABLISHED != 0,
+            initiator(states),
+            flow.retransmits,
+            QUALITIES[flow.origin],
             flow.cgroup,
-            bool(flow.raw),
+            flow.raw != 0,
         )
 
 
@@ -214,8 +191,17 @@ def initiator(states: int) -> int:
 
 def ended(flow: Flow) -> str:
     """Say why a TCP socket is closed; one that was in no closing state on its way was reset, by us or by the peer."""
-    if flow.state != OVER or not flow.states & CLOSED:
+    if flow.state != OVER:
         return ""
     if flow.error:
         return ENDS.get(flow.error, "reset")
     return "fin" if flow.states & CLOSING else "reset"
+
+
+def dealt(local: tuple[bytes, int], remote: tuple[bytes, int], count: int) -> int:
+    """Tell which of `count` workers has a connection, as maps.bpf.h deals them."""
+    value = local[1] ^ remote[1]
+    for address in (local[0], remote[0]):
+        for at in range(0, len(address), 4):
+            value ^= int.from_bytes(address[at : at + 4], "little")
+    return (value * 0x9E3779B1 & UNLIMITED) * count >> 32 if count > 1 else 0

@@ -4,6 +4,8 @@ A connection's numbers enter when its owner and protocol are settled; what waits
 `Connection.pending`. What entered is never moved: later bytes go to the new row.
 """
 
+from collections.abc import Sequence
+
 from exporter import metrics as m
 from exporter.flow import addresses
 from exporter.flow.connection import Connection, Rows, View
@@ -12,12 +14,14 @@ from exporter.flow.timeouts import STALENESS
 from exporter.ledger import Ledger
 from exporter.model import IdentityKey
 
-__all__ = ["FORWARDED", "KERNEL", "OWN", "Accounts"]
+__all__ = ["FORWARDED", "KERNEL", "OWN", "SOCKETS", "Accounts"]
 
 KERNEL = IdentityKey("kernel")
 FORWARDED = IdentityKey("forwarded")
 OWN = IdentityKey("netproc-exporter")
 NO_SIDE = 2
+SOCKETS = "sockets"
+"""What stands for an interface where the kernel counts by socket."""
 
 INITIATORS = {True: "local", False: "remote"}
 
@@ -31,12 +35,17 @@ class Accounts:
         self.values = ledger.values
         self._packets = packets
         self._rows: dict[tuple[object, ...], Rows] = {}
+        self._sockets: tuple[int, ...] = ()
 
     # -- byte rows -------------------------------------------------------------------------------------------------
 
     def flow(self, view: View, conn: Connection) -> Rows:
         """Give the byte rows of a view's identity, protocol and transport; held until `leave`."""
-        key = (view.identity, conn.protocol or "unknown", conn.transport)
+        return self.claim(view.identity, conn.protocol or "unknown", conn.transport)
+
+    def claim(self, identity: IdentityKey, protocol: str, transport: str) -> Rows:
+        """Give the byte rows of these labels; held until `leave`."""
+        key = (identity, protocol, transport)
         rows = self._rows.get(key)
         if rows is None:
             rows = self._make(key, m.TRANSMIT_BYTES, m.RECEIVE_BYTES)
@@ -49,7 +58,11 @@ class Accounts:
     def peer(self, view: View, conn: Connection) -> Rows:
         """Give the byte rows of a view's identity towards the scope of its other end; held until `leave`."""
         far, _ = conn.end(0 if view.side == 1 else 1)
-        key = (view.identity, addresses.scope(far))
+        return self.towards(view.identity, addresses.scope(far))
+
+    def towards(self, identity: IdentityKey, scope: str) -> Rows:
+        """Give the byte rows of an identity towards a scope; held until `leave`."""
+        key = (identity, scope)
         rows = self._rows.get(key) or self._make(key, m.PEER_TRANSMIT_BYTES, m.PEER_RECEIVE_BYTES)
         rows.users += 1
         return rows
@@ -92,6 +105,32 @@ class Accounts:
         if peer is not None:
             values[peer.transmit] += sent[1]
             values[peer.receive] += got[1]
+
+    def watch_sockets(self) -> None:
+        """Prepare the meters of what the kernel counts: all sockets are one interface."""
+        ledger = self.ledger
+        self._sockets = tuple(
+            ledger.slot(family, None, (SOCKETS, direction))
+            for direction in ("receive", "transmit")
+            for family in (m.CAPTURED_PACKETS, m.CAPTURED_BYTES)
+        )
+
+    def moved(self, rows: Rows, peer: Rows, moved: Sequence[int]) -> None:
+        """Count what a socket moved: packets and bytes received, then sent."""
+        received, received_size, sent, sent_size = moved
+        values = self.values
+        values[rows.receive] += received_size
+        values[rows.transmit] += sent_size
+        values[peer.receive] += received_size
+        values[peer.transmit] += sent_size
+        if rows.transmit_packets >= 0:
+            values[rows.receive_packets] += received
+            values[rows.transmit_packets] += sent
+        packets_in, size_in, packets_out, size_out = self._sockets
+        values[packets_in] += received
+        values[size_in] += received_size
+        values[packets_out] += sent
+        values[size_out] += sent_size
 
     # -- gauges ----------------------------------------------------------------------------------------------------
 

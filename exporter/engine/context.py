@@ -1,12 +1,15 @@
 """What the engine's parts share."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from exporter.config import Config
 from exporter.engine.accounts import Accounts
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
+from exporter.flow.connection import View
 from exporter.flow.inspector import Inspection
+from exporter.flow.socket import Socket
 from exporter.flow.table import Table
 from exporter.flow.timeouts import Clock
 from exporter.ledger import Ledger
@@ -28,3 +31,9 @@ class Context:
     inspection: Inspection
     clock: Clock
     sink: Sink | None
+    sockets: dict[bytes, Socket] = field(default_factory=dict)
+    """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
+    changed: Callable[[], bool] = lambda: True
+    """Tells, once for each tick, whether a connection's numbers or state may have changed since the last."""
+    view: type[View] = View
+    """What listed connections have: the ends that the source knows."""

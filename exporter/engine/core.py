@@ -1,8 +1,8 @@
 """The engine: frames in, ledger and messages out. Pure: the time is an argument, and so is everything that is known.
 
-A source calls the function that `attach` gives for each frame of an interface (`Engine.frame` for files); whoever
-drives calls `tick` each second, `reap` four times a second, and hands over what the identity process says. The slow
-path below is right for every packet; `fastpath` is a short cut through it.
+A source calls the function that `attach` gives for each frame of an interface (`Engine.frame` for files), or hands to
+`sockets` what the kernel counted. Whoever drives calls `tick` each second, `reap` four times a second, and hands over
+what the identity process says. The slow path below is right for every packet; `fastpath` is a short cut through it.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +15,9 @@ from exporter.dissector import Dissector
 from exporter.engine import fastpath
 from exporter.engine.accounts import Accounts
 from exporter.engine.context import Context
+from exporter.engine.kernel import Sockets
+from exporter.engine.kernel_lives import Lives
+from exporter.engine.kernel_reading import Inspect, Reading
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
 from exporter.engine.offloaded import Kernel, Offloaded
@@ -74,6 +77,7 @@ class Engine:
         self.lifecycle = lifecycle = Lifecycle(context, settlement, messages)
         self._segments = Segments(context, messages, lifecycle)
         self._sweep = Sweep(context, settlement, lifecycle, messages)
+        self._sockets: Sockets | None = None
         self._ports: dict[str, Port] = {}
         self._offloaded: Offloaded | None = None
 
@@ -230,6 +234,19 @@ class Engine:
         ledger = self.context.ledger
         ledger.values[ledger.slot(self._faults, None, (protocol,))] += 1
 
+    # -- sockets ---------------------------------------------------------------------------------------------------
+
+    def sockets(self, inspect: Inspect, defect: Callable[[], None]) -> Sockets:
+        """Give what takes tallies and sights.
+
+        `inspect` tells the kernel which packets shall come up; `defect` is called, in the exception, when one failed.
+        """
+        if self._sockets is None:
+            lives = Lives(self.context, self.settlement, self.lifecycle, self._messages)
+            reading = Reading(lives, self._segments, self._datagram, inspect)
+            self._sockets = Sockets(self.context, lives, reading, defect)
+        return self._sockets
+
     # -- time ------------------------------------------------------------------------------------------------------
 
     def begin(self, now: float, *, resumed: bool, first_serial: int) -> None:
@@ -241,7 +258,8 @@ class Engine:
     def reap(self, now: float) -> None:
         """Settle and end what is due; four times a second."""
         self.settlement.due(now)
-        self.lifecycle.finish(now)
+        if self._sockets is None or not self._sockets.processes.nameless:
+            self.lifecycle.finish(now)
 
     def tick(self, now: float) -> None:
         """Bring the ledger up to date; each second, before it is published."""
@@ -253,6 +271,8 @@ class Engine:
         """End what timed out, and see how stale the rest is; every few seconds."""
         self._orphans(now)
         self._sweep.sweep(now)
+        if self._sockets is not None:
+            self._sockets.processes.sweep(now)
         self.context.table.shrink()
         self.context.owners.shrink()
         for entries in (self.settlement.waiting, self.lifecycle.ended):
@@ -281,6 +301,8 @@ class Engine:
 
     def answer(self, answer: Answer, now: float) -> None:
         """Take an answer of the identity process."""
+        if self._sockets is not None and self._sockets.answer(answer):
+            return
         watched = self.context.owners.watched(answer)
         if watched is not None:
             self._sweep.watched(watched, answer, now)
@@ -291,3 +313,11 @@ class Engine:
         """Take sockets that the kernel lists: connections, though nothing was heard of them."""
         for row in listing.rows:
             self._sweep.listed(row, now)
+        if self._sockets is not None:
+            self._sockets.touched = True
+
+    def repeat(self) -> None:
+        """Ask everything anew: the identity process has just started and knows nothing."""
+        self.context.owners.repeat()
+        if self._sockets is not None:
+            self._sockets.processes.repeat()

@@ -14,6 +14,7 @@ from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
 from exporter.flow.serial import distance
+from exporter.flow.socket import Socket
 from exporter.flow.table import Tombstone, mirror
 from exporter.model import ACK, RST, SYN, Packet
 
@@ -92,7 +93,7 @@ class Lifecycle:
     def _wake(self, conn: Connection, port: Port, key: bytes, packet: Packet) -> None:
         """Take the first packet of a connection that was only listed: its other end may be ours too."""
         conn.silent = False
-        self._prepare(conn)
+        self.prepare(conn)
         side = 0 if key == conn.forward else 1
         sender, receiver = self._c.places.ends(port.interface, packet.src, packet.dst, leaving=packet.leaving)
         for at, scope in ((side, sender), (1 - side, receiver)):
@@ -116,7 +117,7 @@ class Lifecycle:
                 self._c.accounts.opened(view, conn)
 
     def _open(self, port: Port, key: bytes, now: float, packet: Packet) -> Connection:
-        self._make_room(now)
+        self.make_room(now)
         turned = packet.transport == "tcp" and packet.flags & (SYN | ACK) == SYN | ACK
         forward = mirror(key) if turned else key
         conn = Connection(port.interface.scope, packet.transport, forward, now)
@@ -134,11 +135,11 @@ class Lifecycle:
         for view in conn.views:
             view.state = STATES.get(packet.transport, "unknown")
         self._c.table.add(conn)
-        self._prepare(conn)
+        self.prepare(conn)
         self._settlement.begin(conn)
         return conn
 
-    def _prepare(self, conn: Connection) -> None:
+    def prepare(self, conn: Connection) -> None:
         """Inspect a connection from its first payload on, if its kind and its ends are worth it."""
         inspectable = conn.transport in self._c.inspection.transports and self._c.config.dpi.enabled
         inspectable = inspectable and bool(conn.local)
@@ -209,7 +210,8 @@ class Lifecycle:
         sent = half.bytes + half.past[1]
         return not 0 <= distance(half.next, packet.seq + 1) <= min(sent, REPEATED)
 
-    def _make_room(self, now: float) -> None:
+    def make_room(self, now: float) -> None:
+        """Evict connections until there is a place for one more."""
         table = self._c.table
         while len(table) >= table.limit:
             victim = table.victim(now)
@@ -255,6 +257,9 @@ class Lifecycle:
             if rows is not None:
                 accounts.leave(rows)
         view.rows = view.peer = None
+        if isinstance(view, Socket):
+            for key in view.keys:
+                self._c.sockets.pop(key, None)
 
     # -- endings ---------------------------------------------------------------------------------------------------
 

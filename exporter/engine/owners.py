@@ -1,8 +1,9 @@
 """Questions to the identity process and its answers, by serial. No I/O: `outbox` is sent by whoever drives."""
 
 from exporter.flow.connection import Connection, View
+from exporter.flow.socket import Process, Socket
 from exporter.flow.table import shrink
-from exporter.model import Answer, Ask, Gone, Hello, IdentityKey, Owner, Watch
+from exporter.model import Answer, Ask, Gone, Hello, IdentityKey, Owner, Watch, Whose
 
 __all__ = ["Owners"]
 
@@ -16,7 +17,7 @@ class Owners:
     def __init__(self, first: int, *, enabled: bool) -> None:
         """Number the questions from `first`: a new worker must not take its predecessor's answers for its own."""
         self.enabled = enabled
-        self.outbox: list[Ask | Watch | Gone | Hello] = []
+        self.outbox: list[Ask | Watch | Whose | Gone | Hello] = []
         self.lost = 0
         """Questions that found the outbox full."""
         self._serial = first
@@ -35,6 +36,17 @@ class Owners:
             self._known.clear()
         kept = self._known[key] = (owner, IdentityKey(owner.process, owner.container, owner.pod))
         return kept
+
+    def whose(self, process: Process, cgroup: int) -> None:
+        """Ask which process this is."""
+        self._serial += 1
+        process.serial = self._serial
+        self._send(Whose(process.serial, process.pid, process.start, cgroup))
+
+    def drop(self, process: Process) -> None:
+        """Ask about a process no longer."""
+        if process.serial:
+            self._send(Gone(process.serial))
 
     def ask(self, conn: Connection, view: View) -> None:
         """Ask who owns a view's end."""
@@ -66,6 +78,8 @@ class Owners:
 
     def forget(self, view: View) -> None:
         """Drop a view's question: its connection has ended."""
+        if isinstance(view, Socket):
+            view.leave()
         if self._asked.pop(view.serial, None) is not None:
             self._send(Gone(view.serial))
 
@@ -95,7 +109,7 @@ class Owners:
             return self._asked.pop(answer.serial, None)
         return self._asked.get(answer.serial)
 
-    def _send(self, record: Ask | Watch | Gone) -> None:
+    def _send(self, record: Ask | Watch | Whose | Gone) -> None:
         if len(self.outbox) < MAX_OUTBOX:
             self.outbox.append(record)
         else:

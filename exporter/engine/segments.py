@@ -201,6 +201,32 @@ class Segments:
         self._over(conn, now, "reset")
         conn.half0.skip = conn.half1.skip = NEVER
 
+    def read(self, half: Half, now: float, packet: Packet, *, sent: bool) -> None:
+        """Take a segment's payload only: it is counted elsewhere, and somebody else knows the states.
+
+        `sent`: seen where it was sent, in order; what is missing then never comes.
+        """
+        conn = half.conn
+        if packet.flags & SYN:
+            half.next = packet.seq + 1 & MASK
+        if packet.flags & FIN:
+            conn.fin = conn.fin or [-1, -1]
+            conn.fin[half.side] = packet.seq + packet.length + 1 & MASK
+        first, second = conn.half0, conn.half1
+        if conn.fresh and packet.length:
+            if conn.protocol:  # it rested; what passed meanwhile need not have come up
+                first.next = second.next = -1
+            self._lifecycle.inspect(conn)
+        if first.stream is None and second.stream is None:
+            return
+        self._payload(conn, half, now, packet)
+        if sent and half.stream is not None and half.stream.held:
+            self._deliver(conn, half, now, half.stream.give_up())
+        for one in (first, second):
+            if one.stream is not None and not one.stream.held and one.stream.pos >= 0:
+                one.next = one.stream.pos
+        self._release(conn)
+
     # -- payload ---------------------------------------------------------------------------------------------------
 
     def _payload(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:

@@ -7,6 +7,7 @@ each flush adds what came since the last. A name that comes later, or changes, a
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
 from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
+from exporter.flow.socket import Socket
 from exporter.model import Answer, IdentityKey, Owner
 
 __all__ = ["Settlement", "account"]
@@ -63,14 +64,18 @@ class Settlement:
     def own(self, conn: Connection, view: View, owner: Owner) -> None:
         """Give a view its owner. What was entered stays where it is; what no other name has yet is this one's."""
         view.owner, identity = self._c.owners.one(owner)
+        self.name(conn, view, identity)
+        if identity == OWN and not self._c.config.own.traffic:
+            self._disown(conn)
+
+    def name(self, conn: Connection, view: View, identity: IdentityKey) -> None:
+        """Count for this identity from now on."""
         if identity != view.identity:
             if conn.settled and view.identity is not UNKNOWN:
                 self.flush(conn)
             view.identity = identity
-            if conn.settled:
+            if view.rows is not None:
                 self._rehome(conn, view)
-        if identity == OWN and not self._c.config.own.traffic:
-            self._disown(conn)
 
     def recognise(self, conn: Connection, protocol: str) -> None:
         """Give a connection its protocol. What was entered stays where it is; a first name has all that was not."""
@@ -81,7 +86,8 @@ class Settlement:
         conn.protocol = protocol
         if conn.settled:
             for view in conn.views:
-                self._rehome(conn, view)
+                if view.rows is not None:
+                    self._rehome(conn, view)
         elif self._known(conn):
             self.settle(conn)
 
@@ -98,12 +104,16 @@ class Settlement:
     def enter(self, conn: Connection, view: View) -> None:
         """Enter one end of a settled connection."""
         accounts = self._c.accounts
-        if view.owner is None and view.identity is UNKNOWN:
+        socket = view if isinstance(view, Socket) else None
+        if view.owner is None and view.identity is UNKNOWN and socket is None:
             view.identity = _fallback(conn, view)
         if view.identity not in (FORWARDED, KERNEL):
             accounts.attributed(view)
         view.rows = accounts.flow(view, conn)
         view.peer = None if view.side == NO_SIDE else accounts.peer(view, conn)
+        if socket is not None and view.peer is not None and socket.waiting is not None:
+            moved, socket.waiting = socket.waiting, None
+            accounts.moved(view.rows, view.peer, moved)
         if conn.opened:
             accounts.opened(view, conn)
         for method, side, arguments in conn.pending or ():

@@ -42,7 +42,7 @@ class Sweep:
         c = self._c
         c.ledger.now = now
         flush, show = self._settlement.flush, c.accounts.show
-        for conn in c.table:
+        for conn in c.table if c.changed() else ():
             if conn.settled:
                 if conn.half0.packets or conn.half1.packets or conn.extra:
                     flush(conn)
@@ -150,7 +150,7 @@ class Sweep:
         if table.tombstone(row.scope, row.transport, key) is not None or len(table) >= table.limit:
             return  # what is silent takes nobody's place
         conn = Connection(row.scope, row.transport, key, now)
-        view = View(0, row.scope)
+        view = self._c.view(0, row.scope)
         view.state = row.state
         conn.local = 1
         conn.views = (view,)
@@ -162,7 +162,7 @@ class Sweep:
         """See whether a listed socket is the other end of a silent connection: both ends are ours then."""
         if not conn.silent or conn.end(1) != (row.local, row.lport) or len(conn.views) > 1:
             return
-        view = View(1, row.scope)
+        view = self._c.view(1, row.scope)
         view.state = row.state
         conn.local = 3
         conn.views = (*conn.views, view)

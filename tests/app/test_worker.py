@@ -15,16 +15,22 @@ from exporter.ledger import Ledger
 class Broken:
     """A source whose packets cannot be read."""
 
-    def poll(self, _timeout):
+    def poll(self):
         raise RuntimeError("a defect")
 
-    def refresh(self, _now):
+    def ready(self, _now):
+        return True
+
+    def turn(self, _now):
         """Nothing has changed."""
 
+    def complete(self):
+        return True
 
-class Silent:
-    def read(self):
+    def meter(self):
         """Nothing is told."""
+
+    published = meter
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def worker():
     config = Config()
     ledger = Ledger(config.metrics)
     made = Worker(config, ledger, memoryview(bytearray(64 << 20)), Channel(ours, Stats()))
-    made.source, made.meters = Broken(), Silent()
+    made.part = Broken()
     yield made
     ours.close()
     theirs.close()

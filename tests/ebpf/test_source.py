@@ -59,13 +59,13 @@ def test_a_connection_from_its_beginning_to_its_end(source, space):
         mine.sent_size == rows[port, 0].received_size + theirs.received_size
     )  # SYN and ACK are the listener's
     assert mine.received_size == rows[port, 0].sent_size + theirs.sent_size
-    assert abs(mine.last - before) < 1
+    assert abs(mine.timestamp - before) < 1
     sights = []
     source.dispatch(sights.append)
     payloads = [(sight.end.lport, sight.sent, sight.data[52:]) for sight in sights if len(sight.data) > 52]
     assert (own, True, b"question") in payloads
     assert (port, False, b"question") in payloads
-    assert abs(sights[0].time - before) < 1
+    assert abs(sights[0].timestamp - before) < 1
     client.close()
     accepted.close()
     time.sleep(0.05)

@@ -1,0 +1,105 @@
+"""A worker's source where the kernel counts: turns, read into the engine and released once they are published.
+
+A turn's numbers enter the ledger together, and the ledger is published only when none of them waits for a name any
+more: so the file holds whole turns, says up to which one, and whoever dies in between has lost and doubled nothing.
+"""
+
+import time
+from collections.abc import Callable
+from itertools import chain
+
+from exporter.app.child import Begun
+from exporter.capture.ebpf import EbpfSource, dealt
+from exporter.capture.meters import SocketMeters
+from exporter.ebpf.layout import Handles, Health
+from exporter.engine import Engine
+from exporter.ledger import Ledger
+from exporter.model import SocketRow
+
+__all__ = ["EbpfPart"]
+
+BATCH = 4096
+GATHER = 0.02
+"""Packets that come up are read so seldom: they bear the kernel's time, and waking for each costs more than reading."""
+
+
+class EbpfPart:
+    """Tallies and sights of all sockets."""
+
+    role = "worker_ebpf"
+
+    def __init__(self, begun: Begun, engine: Engine, ledger: Ledger, defect: Callable[[], None]) -> None:
+        """Take over where the ledger says that the worker before was; `defect` is told when our own code failed."""
+        config = begun.config
+        self._ledger = ledger
+        self._share = begun.number("index"), begun.number("count")
+        self.source = EbpfSource(
+            Handles.parse(begun.flags["handles"]),
+            turned=ledger.turned,
+            wire=config.capture.count_as == "wire",
+            own=begun.number("netns"),
+        )
+        self._sockets = engine.sockets(self._inspect, defect)
+        self._settle = config.flow.settle
+        self._turned = 0.0
+        self._meters = SocketMeters(ledger, first=self._share[0] == 0)
+        self._meters.lost = self.source.lost()
+        self._overflows = self._meters.lost[Health.OVERFLOWS]
+
+    def _inspect(self, key: bytes, on: bool) -> None:  # noqa: FBT001 - the engine's callback
+        self.source.inspect(key, on=on)
+
+    def fileno(self) -> int:
+        return self.source.fileno()
+
+    def poll(self) -> int:
+        """Read the packets that came up; give how many. 0: nothing is left for now."""
+        count = self.source.dispatch(self._sockets.sight, BATCH)
+        if 0 < count < BATCH:
+            time.sleep(GATHER)
+        return count
+
+    def ready(self, now: float) -> bool:
+        """Tell whether the next turn may begin: what waits for names has them, or waited for long enough."""
+        if self._sockets.complete():
+            return True
+        if now - self._turned < self._settle:
+            return False
+        self._sockets.press()
+        return True
+
+    def turn(self, now: float) -> None:
+        """Take what moved since the last turn; packets that came up before its end are read before it."""
+        self._turned = now
+        tallies = self.source.turn()
+        first = next(tallies, None)
+        while self.source.dispatch(self._sockets.sight, BATCH) == BATCH:
+            pass
+        self._ledger.turned = self.source.turned
+        if first is not None:
+            self._sockets.turned(chain((first,), tallies))
+        lost = self.source.lost()
+        if lost[Health.OVERFLOWS] > self._overflows:
+            self._overflows = lost[Health.OVERFLOWS]
+            self._sockets.doubt()
+        self._meters.lost = lost
+
+    def complete(self) -> bool:
+        """Tell whether the ledger is whole."""
+        return self._sockets.complete()
+
+    def meter(self) -> None:
+        """Bring the source's own numbers up to date."""
+        self._meters.read()
+
+    def published(self) -> None:
+        """The ledger is where a crash cannot lose it: the kernel may forget the turn."""
+        self.source.release()
+
+    def rescope(self, scopes: dict[str, int]) -> None:
+        """Interfaces are of no interest here: each tally says its namespace."""
+
+    def mine(self, row: SocketRow) -> bool:
+        """Tell whether a socket's numbers come to this worker."""
+        index, count = self._share
+        return dealt((row.local, row.lport), (row.remote, row.rport), count) == index
