@@ -325,7 +325,9 @@ class Resolver:
         """Give who uses a socket, and whether several hold it."""
         pids = list(socket.holders)
         if not pids and self.holders:
-            pids = self.pids.get(socket.inode) or self.holders.known(socket.inode)
+            pids = self.pids.get(socket.inode, [])
+            if not pids and socket.inode not in self.waiting:  # else a sweep may have found some and not all
+                pids = self.holders.known(socket.inode)
         owners = [owner for pid in pids if (owner := self.sources.processes.owner(pid, now))]
         return (choose(owners), len(owners) > 1) if owners else (None, False)
 
