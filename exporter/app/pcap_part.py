@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable
 
+from exporter import metrics
 from exporter.app.child import Begun
 from exporter.capture.deal import shard
 from exporter.capture.handle import BATCH, Deal
 from exporter.capture.meters import Meters
+from exporter.capture.offload import Table
 from exporter.capture.pcap import PcapSource
+from exporter.ebpf.filters import FilterHandles
 from exporter.engine import Engine
 from exporter.ledger import Ledger
 from exporter.model import Interface, SocketRow
@@ -21,8 +24,6 @@ BUSY, PAUSE = 64, 0.004
 class PcapPart:
     """Frames of all interfaces; what was counted is in the ledger whenever the engine's clock has ticked."""
 
-    role = "worker"
-
     def __init__(self, begun: Begun, engine: Engine, ledger: Ledger, _defect: Callable[[], None]) -> None:
         """Open all captures."""
         config = begun.config
@@ -32,7 +33,14 @@ class PcapPart:
         deal = Deal(*self._share, config.decode.tunnels == "always")
         self.source = PcapSource(config.capture, self._attach, deal, detach=engine.detach)
         self.source.glimpse = engine.glimpse
+        self.role = "worker"
+        if "offload" in begun.flags:
+            self.role = "worker_offload"
+            table = Table(FilterHandles.parse(begun.flags["offload"]))
+            engine.offload(table)
+            self.source.offload = table
         self.source.open()
+        self._ledger = ledger
         self._meters = Meters(ledger, self.source)
 
     def _attach(self, interface: Interface) -> Callable[[float, bytes], None]:
@@ -66,6 +74,9 @@ class PcapPart:
     def meter(self) -> None:
         """Bring the source's own numbers up to date."""
         self._meters.read()
+        table = self.source.offload
+        for reason in set(table.failed.values()) if table is not None else ():
+            self._ledger.values[self._ledger.slot(metrics.DEGRADED, None, ("offload", reason))] = 1
 
     def published(self) -> None:
         """The ledger is where a crash cannot lose it."""
