@@ -36,6 +36,7 @@ class Segments:
         self._messages = messages
         self._lifecycle = lifecycle
         ledger = context.ledger
+        self._shaken = context.accounts.handshake
         self._unlisted = ledger.slot(m.UNLISTED_TRANSITIONS, None, ("tcp",))
         self._estimated = ledger.slot(m.ESTIMATED_SEGMENTS, None)
         self._evicted = ledger.slot(m.EVICTIONS, None, ("reassembly",))
@@ -184,7 +185,8 @@ class Segments:
             self._handshake(conn, 1 - half.side, now - times[1])
 
     def _handshake(self, conn: Connection, side: int, seconds: float) -> None:
-        self._messages.later(conn, (self._c.accounts.handshake, side, ("tcp", seconds)))
+        if conn.local >> side & 1:
+            self._messages.later(conn, (self._shaken, side, ("tcp", seconds)))
 
     def _over(self, conn: Connection, now: float, reason: str) -> None:
         if not conn.reason:

@@ -175,6 +175,27 @@ def test_a_socket_leaked_to_a_child_stays_its_opener_s(rig, closing, numbered, m
 
 
 @LINUX
+def test_nobody_is_the_only_holder_before_a_sweep_is_over(rig, closing, monkeypatch, method):
+    """As on a slow machine: a slice of the sweep is one process, and the first of them is ours."""
+    monkeypatch.setattr("exporter.identity.holders.SLICE", 0.0)
+    client, _ = connect(closing)
+    rig = rig(method=method)
+    holders = rig.sources.holders
+    begin = holders.begin
+
+    def ours_first(now):
+        begun = begin(now)
+        holders.queue.sort(key=os.getpid().__eq__)  # taken from the end
+        return begun
+
+    monkeypatch.setattr(holders, "begin", ours_first)
+    with subprocess.Popen(["sleep", "60"], pass_fds=[client.fileno()]) as child:
+        answer = rig.ask(*ends(client))
+        child.kill()
+    assert (answer.owner.pid, answer.quality) == (os.getpid(), "shared")
+
+
+@LINUX
 def test_a_connection_handed_to_a_new_child_is_the_child_s(rig, closing, method):
     """As inetd does: the child starts after the first packet, and the listener is its parent's."""
     server = closing(socket.create_server(("127.0.0.1", 0)))
