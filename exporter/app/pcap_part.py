@@ -7,7 +7,9 @@ from exporter.app.child import Begun
 from exporter.capture.deal import shard
 from exporter.capture.handle import BATCH, Deal
 from exporter.capture.meters import Meters
+from exporter.capture.offload import Table
 from exporter.capture.pcap import PcapSource
+from exporter.ebpf.filters import FilterHandles
 from exporter.engine import Engine
 from exporter.ledger import Ledger
 from exporter.model import Interface, SocketRow
@@ -21,8 +23,6 @@ BUSY, PAUSE = 64, 0.004
 class PcapPart:
     """Frames of all interfaces; what was counted is in the ledger whenever the engine's clock has ticked."""
 
-    role = "worker"
-
     def __init__(self, begun: Begun, engine: Engine, ledger: Ledger, _defect: Callable[[], None]) -> None:
         """Open all captures."""
         config = begun.config
@@ -32,8 +32,18 @@ class PcapPart:
         deal = Deal(*self._share, config.decode.tunnels == "always")
         self.source = PcapSource(config.capture, self._attach, deal, detach=engine.detach)
         self.source.glimpse = engine.glimpse
+        self.role = "worker"
+        if "offload" in begun.flags:
+            self.role = "worker_offload"
+            self._offload(FilterHandles.parse(begun.flags["offload"]))
         self.source.open()
         self._meters = Meters(ledger, self.source)
+
+    def _offload(self, handles: FilterHandles) -> None:
+        """Have the kernel count what need not be read."""
+        table = Table(handles)
+        self.source.offload = table
+        self._engine.offload(table)
 
     def _attach(self, interface: Interface) -> Callable[[float, bytes], None]:
         """Give the source the engine's function for an interface, with the namespace behind it."""
