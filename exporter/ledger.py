@@ -7,6 +7,7 @@ first value on; nothing is ever moved. `ledger.now` is the time, set by whoever 
 """
 
 from array import array
+from bisect import bisect_left
 from math import exp
 from typing import NamedTuple
 
@@ -105,11 +106,7 @@ class Ledger:
         buckets = self.rows[slot].key[0].buckets
         values = self.values
         values[slot + len(buckets) + 1] += value
-        for at, bound in enumerate(buckets):
-            if value <= bound:
-                values[slot + at] += 1
-                return
-        values[slot + len(buckets)] += 1
+        values[slot + bisect_left(buckets, value)] += 1  # the last bucket has what is above all bounds
 
     def hold(self, slot: int) -> None:
         """An open connection uses this row: it does not expire until as many `release`s were said."""

@@ -7,7 +7,7 @@ python -m exporter.app.identity --config-fd N --channels 5,6,7 --ledger-fd M --l
 
 import mmap
 import os
-import selectors
+import select
 import signal
 import socket
 import sys
@@ -33,8 +33,9 @@ WHOLE = 30.0
 """Seconds between readings of all addresses; ours and new ones are read at each notice of a change."""
 SOON = 2.0
 """Seconds until we look again for who lives behind an interface: it is made before its first process."""
-HUSH = 0.01
-"""Seconds between two readings of what the kernel tells, unless a worker asks."""
+PAUSE, LONG_PAUSE = 0.001, 0.004
+"""Seconds from one turn with something to do to the next: a turn costs as much as a question. The longer one where
+nobody can be missed: the kernel tells of new processes, or there have been none in the last seconds."""
 GAP = 0.1
 """Seconds between two readings at least."""
 RELIST = 600.0
@@ -50,15 +51,17 @@ class Identity:
         self.stats = stats
         self.channels = channels
         self.resolver = Resolver(sources, stats)
-        self.selector = selectors.DefaultSelector()
-        for index, channel in enumerate(channels):
-            self.selector.register(channel.socket, selectors.EVENT_READ, index)
+        self.poller = select.epoll()
+        self.lifeline = -1
+        self.places = {channel.socket.fileno(): index for index, channel in enumerate(channels)}
+        for fd in self.places:
+            self.poller.register(fd, select.EPOLLIN)
         if sources.notices:
-            self.selector.register(sources.notices, selectors.EVENT_READ, "notices")
-        self.hushed = 0.0
-        """Until when events do not wake us; 0: they do."""
-        if sources.told:
-            self.selector.register(sources.told.ring, selectors.EVENT_READ, "events")
+            self.poller.register(sources.notices, select.EPOLLIN)
+        if sources.told:  # by edge: most of what is told does not wake us
+            self.poller.register(sources.told.ring, select.EPOLLIN | select.EPOLLET)
+        self.asked = False
+        """A worker has sent something in the last turn, or the kernel told of a process."""
         self.listings: list[tuple[int, Iterator[Listing | None]]] = []
         self.told: dict[int, Addresses] = {}
         self.interfaces: Scopes | None = None
@@ -82,36 +85,42 @@ class Identity:
                 self.clean()
                 publisher.publish(self.stats, time.time())
 
+    def follow(self, lifeline: int) -> None:
+        """End when the other end of this pipe does."""
+        self.lifeline = lifeline
+        self.poller.register(lifeline, select.EPOLLHUP)
+
     def wait(self, now: float, until: float) -> None:
         """Sleep until there is something to do, and read what came."""
-        deadline = self.resolver.deadline()
         until = min(until, self.tell_due)
+        if (due := self.resolver.deadline()) is not None:
+            until = min(until, due)
         if self.listings:
             until = now
-        elif deadline is not None:
-            until = min(until, deadline)
-        if self.hushed:
-            until = min(until, self.hushed)
-        for key, _ in self.selector.select(max(0.0, until - now)):
-            match key.data:
-                case "lifeline":
-                    self.running = False
-                case "notices" if self.sources.notices and self.sources.notices.drain():
-                    self.tell_due = min(self.tell_due, self.tell_at + GAP)
-                case "events":
-                    self.selector.unregister(key.fileobj)
-                    self.hushed = time.monotonic() + HUSH
-                case int(index):
-                    self.receive(index)
+        if self.asked and until > now:
+            hurry = not self.sources.told and (holders := self.sources.holders) and holders.young
+            time.sleep(min(PAUSE if hurry else LONG_PAUSE, until - now))
+            now = time.monotonic()
+        self.asked = False
+        for fd, _ in self.poller.poll(max(0.0, until - now)):
+            if fd in self.places:
+                self.receive(self.places[fd])
+            elif fd == self.lifeline:
+                self.running = False
+            elif self.sources.told and fd == self.sources.told.ring.fileno():
+                self.asked = True
+            elif (notices := self.sources.notices) and fd == notices.fileno() and notices.drain():
+                self.tell_due = min(self.tell_due, self.tell_at + GAP)
 
     def receive(self, index: int) -> None:
         """Take what a worker sent."""
         channel = self.channels[index]
+        self.asked = True
         now = time.monotonic()
         for record in channel.receive():
             self.take(index, record, now)
         if channel.closed:
-            self.selector.unregister(channel.socket)
+            self.poller.unregister(channel.socket)
 
     def take(self, index: int, record: Record, now: float) -> None:
         match record:
@@ -146,9 +155,6 @@ class Identity:
                 self.stats.errors["failed"] += 1
                 self.tell_due = now + SOON
         self.resolver.work(now)
-        if self.hushed and now >= self.hushed and self.sources.told:
-            self.hushed = 0.0
-            self.selector.register(self.sources.told.ring, selectors.EVENT_READ, "events")
         for index, answer in self.resolver.out:
             self.channels[index].put(answer, keep=answer.final)
         self.resolver.out.clear()
@@ -241,7 +247,7 @@ def run(begun: child.Begun) -> None:
         log.get().warning("less is known of owners", component_=component, reason=reason)
     identity = Identity(sources, stats, [Channel(one, stats) for one in ends])
     if lifeline >= 0:
-        identity.selector.register(lifeline, selectors.EVENT_READ, "lifeline")
+        identity.follow(lifeline)
     identity.run(publisher)
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from exporter import metrics
 from exporter.app.child import Begun
 from exporter.capture.deal import shard
 from exporter.capture.handle import BATCH, Deal
@@ -35,15 +36,12 @@ class PcapPart:
         self.role = "worker"
         if "offload" in begun.flags:
             self.role = "worker_offload"
-            self._offload(FilterHandles.parse(begun.flags["offload"]))
+            table = Table(FilterHandles.parse(begun.flags["offload"]))
+            engine.offload(table)
+            self.source.offload = table
         self.source.open()
+        self._ledger = ledger
         self._meters = Meters(ledger, self.source)
-
-    def _offload(self, handles: FilterHandles) -> None:
-        """Have the kernel count what need not be read."""
-        table = Table(handles)
-        self.source.offload = table
-        self._engine.offload(table)
 
     def _attach(self, interface: Interface) -> Callable[[float, bytes], None]:
         """Give the source the engine's function for an interface, with the namespace behind it."""
@@ -76,6 +74,9 @@ class PcapPart:
     def meter(self) -> None:
         """Bring the source's own numbers up to date."""
         self._meters.read()
+        table = self.source.offload
+        for reason in set(table.failed.values()) if table is not None else ():
+            self._ledger.values[self._ledger.slot(metrics.DEGRADED, None, ("offload", reason))] = 1
 
     def published(self) -> None:
         """The ledger is where a crash cannot lose it."""

@@ -13,7 +13,7 @@ from exporter.decode.ip import ipv4, ipv6, walk
 from exporter.errors import UndecodableError
 from exporter.model import SYN, Packet
 
-__all__ = ["name", "ports", "read"]
+__all__ = ["mss", "name", "ports", "read"]
 
 _TCP = Struct(">HHIIBBH").unpack_from
 _UDP = Struct(">HHH").unpack_from
@@ -82,10 +82,10 @@ def _tcp(packet: Packet, data: bytes, start: int, stop: int) -> None:
     packet.length = stop - body
     packet.payload = data[body:stop]
     if flags & SYN and offset > 0x50:
-        packet.extra = _mss(data, start + 20, min(body, len(data)))
+        packet.extra = mss(data, start + 20, min(body, len(data)))
 
 
-def _mss(data: bytes, at: int, end: int) -> int:
+def mss(data: bytes, at: int, end: int) -> int:
     """Find the maximum segment size among the options (RFC 9293 section 3.2); 0 without one."""
     while at + 4 <= end:
         kind = data[at]

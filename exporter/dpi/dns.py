@@ -117,6 +117,9 @@ class _Dns(Parser):
             at, need = at + need, 2
         inbox.keep(data[at:], need)
 
+    def idle(self) -> bool:
+        return not self._asked and self._transfer is None and not any(map(len, self._inboxes))
+
     def gap(self, side: int) -> bool:
         return not self._stream
 

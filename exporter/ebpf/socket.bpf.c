@@ -17,12 +17,13 @@
 
 #define ALLOW 1
 #define MANY_CHANGES 16
+#define EVENTS (1 << 18)
 
 __u64 lost_events = 0;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 18);
+	__uint(max_entries, EVENTS);
 } events SEC(".maps");
 
 /* Processes told of: start by tgid. */
@@ -32,6 +33,12 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } told SEC(".maps");
+
+/* The reader looks by itself when it is asked; it must be woken where the ring would else be full. */
+static __always_inline __u64 wake_late(void)
+{
+	return bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= EVENTS / 4 ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
 
 /* ------------------------------------------------------------------------------------------------- processes */
 
@@ -64,7 +71,8 @@ static __always_inline int tell(const struct owner *owner, __u32 kind, __u64 coo
 	process->cookie = cookie;
 	if (kind != EVENT_CLOSE && settings.task_helpers)
 		describe(process);
-	bpf_ringbuf_submit(process, 0);
+	/* A process may be gone in a moment: what procfs has of it is read at once. */
+	bpf_ringbuf_submit(process, kind == EVENT_CLOSE ? wake_late() : BPF_RB_FORCE_WAKEUP);
 	return 1;
 }
 
@@ -139,7 +147,7 @@ static __always_inline void emit_ends(const struct owner *owner, const struct ke
 	ends->key = *key;
 	ends->space = owner->space;
 	ends->origin = owner->origin;
-	bpf_ringbuf_submit(ends, 0);
+	bpf_ringbuf_submit(ends, wake_late());
 }
 
 static __always_inline void tell_ends(struct owner *owner, const struct key *key)

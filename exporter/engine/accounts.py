@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from exporter import metrics as m
 from exporter.flow import addresses
 from exporter.flow.connection import Connection, Rows, View
-from exporter.flow.exchange import UNANSWERED, Outcome
 from exporter.flow.timeouts import STALENESS
 from exporter.ledger import Ledger
 from exporter.model import IdentityKey
@@ -190,18 +189,22 @@ class Accounts:
         """Count a segment that this end sent again."""
         self.count(m.RETRANSMITTED_SEGMENTS, view, ())
 
-    def outcome(self, view: View, labels: tuple[str, str, str], outcome: Outcome) -> None:
-        """Record a request's end under its protocol, operation and status."""
-        role = "client" if outcome.side == view.side else "server"
+    def outcome(self, view: View, labels: tuple[str, str, str], end: tuple[int, bool, float | None]) -> None:
+        """Record a request's end under its protocol, operation and status.
+
+        `end`: who asked, whether it went wrong, and seconds; None: it was not answered.
+        """
+        side, error, duration = end
+        role = "client" if side == view.side else "server"
         protocol, op, status = labels
         self.count(m.REQUESTS, view, (protocol, role, op, status))
-        if outcome.error:
+        if error:
             self.count(m.REQUEST_ERRORS, view, (protocol, role))
-        if outcome.status == UNANSWERED:
+        if duration is None:
             self.count(m.UNANSWERED_REQUESTS, view, (protocol, role))
-        if outcome.duration is not None:
+        else:
             slot = self.ledger.slot(m.REQUEST_DURATION, view.identity, (protocol, role))
-            self.ledger.observe(slot, outcome.duration)
+            self.ledger.observe(slot, duration)
 
     def version(self, view: View, protocol: str, version: str) -> None:
         """Record a negotiated version."""

@@ -103,7 +103,7 @@ class Engine:
         segment: Callable[[Half, float, Packet], None] = self._segments.segment
         if self._offloaded is not None:
             segment = self._offloaded.segment(segment)
-        frame = fastpath.ethernet(port, segment, slow)
+        frame = fastpath.ethernet(port, (segment, self._count, slow))
         return fastpath.raw(frame) if link in RAW else frame
 
     def glimpse(self, interface: Interface) -> fastpath.Frame:
@@ -179,7 +179,11 @@ class Engine:
         more = packet.link - port.invented - port.header
         if more > 0 and not packet.tunnel:
             port.ignore("encapsulation", 0, more)
-        key = packet.src + packet.dst + PORTS(packet.sport, packet.dport)
+        self._count(port, packet.src + packet.dst + PORTS(packet.sport, packet.dport), now, packet)
+        if packet.inner is not None:
+            self._packet(port, now, packet.inner)
+
+    def _count(self, port: Port, key: bytes, now: float, packet: Packet) -> None:
         if self._offloaded is not None:
             self._offloaded.arrives(port, key, packet)
         half = self.lifecycle.direction(port, key, now, packet)
@@ -191,8 +195,6 @@ class Engine:
             else:
                 half.bytes += packet.size
             self._follow(half, now, packet)
-        if packet.inner is not None:
-            self._packet(port, now, packet.inner)
 
     def _follow(self, half: Half, now: float, packet: Packet) -> None:
         if packet.transport == "tcp":

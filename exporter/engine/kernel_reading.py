@@ -51,9 +51,10 @@ class Reading:
         if socket is not None and (socket.conn is None or not socket.reads):
             return
         packet = self._decode(sight)
-        if packet is None:
+        end = sight.end
+        if packet is None or packet.transport != end.transport:
             return
-        tcp, end = packet.transport == "tcp", sight.end
+        tcp = packet.transport == "tcp"
         if tcp and not end.rport:
             self._knock(sight, packet)
             return

@@ -13,7 +13,7 @@ from exporter.flow import tcp
 from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
-from exporter.flow.serial import distance
+from exporter.flow.serial import MASK, distance
 from exporter.flow.socket import Socket
 from exporter.flow.table import Tombstone, mirror
 from exporter.model import ACK, RST, SYN, Packet
@@ -73,7 +73,7 @@ class Lifecycle:
                 if not opens and not (tombstone.open and packet.length):
                     self._late(port, key, tombstone, packet, packets)
                     return None
-                self._lift(self._c.table.tombstones.pop((scope, transport, min(key, mirror(key)))))
+                self._lift(self._c.table.tombstones.pop((scope, transport, self._c.table.name(key))))
             conn = self._open(port, key, now, packet)
         elif conn.silent:
             self._wake(conn, port, key, packet)
@@ -102,6 +102,7 @@ class Lifecycle:
                 view.state = conn.views[0].state
                 conn.local |= 1 << at
                 conn.views = (*conn.views, view)
+                conn.steady = False
                 if conn.settled:
                     self._settlement.enter(conn, view)
         for view in conn.views:
@@ -111,6 +112,7 @@ class Lifecycle:
             return
         conn.initiator = 1 - side if packet.flags & ACK else side  # it was listed before its SYN was read
         conn.opened = True
+        conn.steady = False
         for view in conn.views:
             view.state = tcp.UNKNOWN
             if conn.settled:
@@ -150,13 +152,15 @@ class Lifecycle:
     def inspect(self, conn: Connection) -> None:
         """Begin a connection's inspection, or go on with it: payload is here. (Not before: an idle one needs none.)."""
         conn.fresh = False
-        ends = Ends(*conn.end(0), *conn.end(1), conn.transport)
+        ends = Ends(*conn.ends(), conn.transport)
         inspector = Inspector(self._c.inspection, ends, conn.protocol)
         if inspector.active:
             conn.inspector = inspector
             if conn.transport == "tcp":
                 limit = self._c.inspection.budget.bytes
                 for half in (conn.half0, conn.half1):
+                    if half.next >= 0:
+                        half.next &= MASK
                     half.stream = Stream(limit, half.next)
 
     @staticmethod
@@ -207,7 +211,7 @@ class Lifecycle:
             half.next < 0
         ):  # nothing of this side was seen: only a conversation found in the middle is replaced
             return other.next >= 0 and conn.initiator < 0
-        sent = half.bytes + half.past[1]
+        sent = half.bytes + half.past_bytes
         return not 0 <= distance(half.next, packet.seq + 1) <= min(sent, REPEATED)
 
     def make_room(self, now: float) -> None:

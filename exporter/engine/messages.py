@@ -27,6 +27,9 @@ class Messages:
         """Write through this context; `settlement` hears of protocols."""
         self._c = context
         self._settlement = settlement
+        # Thousands of events may wait for a name: they share their methods, and keep no message.
+        self._outcome, self._version = context.accounts.outcome, context.accounts.version
+        self._handshake = context.accounts.handshake
 
     def take(self, conn: Connection, side: int, now: float, said: list[Said]) -> None:
         """Take what one side said."""
@@ -58,7 +61,7 @@ class Messages:
             if self._c.sink is not None:  # nobody else reads them
                 _merge(conn, message)
         if message.version:
-            self.later(conn, (self._c.accounts.version, ALL, (conn.protocol, message.version)))
+            self.later(conn, (self._version, ALL, (conn.protocol, message.version)))
         if message.certificate is not None:
             self._certificate(conn, inspector.named, message.certificate)
         if message.kind is Kind.NOTICE:
@@ -83,7 +86,7 @@ class Messages:
             op = outcome.op if outcome.op in dissector.operations else "other"
             known = outcome.response is None or outcome.status in dissector.statuses
             labels = (dissector.name, op, outcome.status if known else "other")
-            self.later(conn, (self._c.accounts.outcome, ALL, (labels, outcome)))
+            self.later(conn, (self._outcome, ALL, (labels, (outcome.side, outcome.error, outcome.duration))))
 
     def later(self, conn: Connection, event: Event) -> None:
         """Account for something as soon as the views' names are known: now, if they are."""
@@ -99,7 +102,7 @@ class Messages:
     def _notice(self, conn: Connection, inspector: Inspector, now: float, message: Message) -> None:
         name = conn.protocol
         if message.op == ESTABLISHED and name in HANDSHAKES:
-            self.later(conn, (self._c.accounts.handshake, ALL, (name, now - inspector.first)))
+            self.later(conn, (self._handshake, ALL, (name, now - inspector.first)))
         if name == "quic":
             for view in conn.views:
                 view.state = quic.step(view.state, message.op)

@@ -118,6 +118,5 @@ class Owners:
 
 def _ends(conn: Connection, view: View) -> tuple[bytes, int, bytes, int]:
     """Give the local address and port, then the remote ones."""
-    if view.side == 1:
-        return *conn.end(1), *conn.end(0)
-    return *conn.end(0), *conn.end(1)
+    address0, port0, address1, port1 = conn.ends()
+    return (address1, port1, address0, port0) if view.side == 1 else (address0, port0, address1, port1)

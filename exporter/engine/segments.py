@@ -20,6 +20,8 @@ from exporter.model import ACK, FIN, RST, SYN, Packet
 __all__ = ["Segments"]
 
 OPENS_OR_ENDS = SYN | FIN
+NUMBERS = (0, 1, 1, 2)
+"""How many sequence numbers these two flags take."""
 # Events, as the receiver and as the sender of a segment see it.
 OPENS, SYN_ACK = ("syn_in", "syn_out"), ("synack_in", "synack_out")
 GOES_ON, ENDS = ("data_in", "data_out"), ("fin_in", "fin_out")
@@ -34,6 +36,7 @@ class Segments:
         self._messages = messages
         self._lifecycle = lifecycle
         ledger = context.ledger
+        self._shaken = context.accounts.handshake
         self._unlisted = ledger.slot(m.UNLISTED_TRANSITIONS, None, ("tcp",))
         self._estimated = ledger.slot(m.ESTIMATED_SEGMENTS, None)
         self._evicted = ledger.slot(m.EVICTIONS, None, ("reassembly",))
@@ -47,23 +50,21 @@ class Segments:
             if followed is None:
                 return
             own = followed
-        if packet.length and conn.fresh:
-            self._lifecycle.inspect(conn)
-        inspected = conn.inspector is not None
-        if inspected:
+        if conn.inspector is not None:
             _sync(conn.half0)
             _sync(conn.half1)
-        if packet.seq == own.next and not flags & OPENS_OR_ENDS:
-            own.next = packet.seq + packet.length & MASK
+        elif packet.length and conn.fresh:
+            self._lifecycle.inspect(conn)
+        seq = packet.seq
+        if seq == own.next:
+            own.next = seq + packet.length + NUMBERS[flags & OPENS_OR_ENDS] & MASK
         else:
             self._order(conn, own, packet)
-        steady = not flags & OPENS_OR_ENDS and _steady(conn)
-        if not steady:
+        if flags & OPENS_OR_ENDS or not conn.steady:
             self._states(conn, own, now, packet)
-            steady = _steady(conn)
-        if inspected:
+        if conn.inspector is not None:
             self._payload(conn, own, now, packet)
-        if steady:
+        if conn.steady:
             self._release(conn)
         else:
             conn.half0.skip = conn.half1.skip = NEVER
@@ -136,8 +137,12 @@ class Segments:
             events = GOES_ON
             if conn.handshake is not None and flags & ACK:
                 self._opened(conn, half, now)
+        steady = fin is None and conn.handshake is None
         for view in conn.views:  # of a forwarded connection, side 0's
             self._step(view, events[view.side & 1 == side])
+            if view.state != ESTABLISHED:
+                steady = False
+        conn.steady = steady
         if fin is not None and tcp.ENDED.issuperset([view.state for view in conn.views]):
             self._over(conn, now, "fin")
 
@@ -153,7 +158,7 @@ class Segments:
         """Note when the handshake's segments passed, and the largest segment that its options allow."""
         times = conn.handshake
         if times is None:
-            if conn.initiator < 0 or conn.half0.past[1] or conn.half1.past[1]:
+            if conn.initiator < 0 or conn.half0.past_bytes or conn.half1.past_bytes:
                 return
             times = conn.handshake = [0.0, 0.0, 0.0]
         if packet.extra and half.big != EVERYTHING:
@@ -180,7 +185,8 @@ class Segments:
             self._handshake(conn, 1 - half.side, now - times[1])
 
     def _handshake(self, conn: Connection, side: int, seconds: float) -> None:
-        self._messages.later(conn, (self._c.accounts.handshake, side, ("tcp", seconds)))
+        if conn.local >> side & 1:
+            self._messages.later(conn, (self._shaken, side, ("tcp", seconds)))
 
     def _over(self, conn: Connection, now: float, reason: str) -> None:
         if not conn.reason:
@@ -198,6 +204,7 @@ class Segments:
             self._step(view, "reset")
         if answers and conn.initiator >= 0 and not conn.reason:
             conn.failure = "refused"
+        conn.steady = False
         self._over(conn, now, "reset")
         conn.half0.skip = conn.half1.skip = NEVER
 
@@ -313,16 +320,6 @@ def _want_all(conn: Connection) -> None:
     for half in (conn.half0, conn.half1):
         if half.stream is not None:
             half.stream.skip = 0
-
-
-def _steady(conn: Connection) -> bool:
-    """Tell whether nothing but payload is to come: between the handshake and the first FIN or reset."""
-    if conn.handshake is not None or conn.fin is not None or conn.reason:
-        return False
-    for view in conn.views:  # noqa: SIM110 - this is asked for each segment: a generator takes four times as long
-        if view.state != ESTABLISHED:
-            return False
-    return True
 
 
 def _even(half: Half) -> bool:

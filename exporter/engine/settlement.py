@@ -124,7 +124,8 @@ class Settlement:
         """Move what came since the last flush into the totals, the interfaces' meters and the ledger."""
         sent = got = NOTHING
         values = self._c.ledger.values
-        for half in conn.halves():
+        first, second = conn.half0, conn.half1
+        for half in (first, second, *conn.extra) if conn.extra else (first, second):
             packets, size = half.packets, half.bytes
             if not packets:
                 continue
@@ -135,13 +136,13 @@ class Settlement:
             if isinstance(half, Leaving):
                 values[half.meters[0][1]] += packets * half.overhead
             elif half.side == 0:
-                sent = (sent[0] + packets, sent[1] + size)
+                first.past_packets += packets
+                first.past_bytes += size
+                sent = (packets, size) if sent is NOTHING else (sent[0] + packets, sent[1] + size)
             else:
-                got = (got[0] + packets, got[1] + size)
-        if sent is not NOTHING:
-            conn.half0.past = (conn.half0.past[0] + sent[0], conn.half0.past[1] + sent[1])
-        if got is not NOTHING:
-            conn.half1.past = (conn.half1.past[0] + got[0], conn.half1.past[1] + got[1])
+                second.past_packets += packets
+                second.past_bytes += size
+                got = (packets, size) if got is NOTHING else (got[0] + packets, got[1] + size)
         if conn.tunnel:
             return  # the outer packets' bytes are counted already
         for view in conn.views:
@@ -194,7 +195,7 @@ def _fallback(conn: Connection, view: View) -> IdentityKey:
     if conn.failure == "refused" and conn.initiator == far:
         return KERNEL  # a reset from a closed port
     sent = conn.half0 if view.side == 0 else conn.half1
-    silent = not sent.packets and not sent.past[0]
+    silent = not sent.packets and not sent.past_packets
     if conn.transport == "udp" and silent and view.answered:
         return KERNEL  # a datagram that no socket takes
     return UNKNOWN

@@ -134,7 +134,7 @@ class Sweep:
             return
         refuser = conn.half1 if key == conn.forward else conn.half0
         if conn.transport == "udp" and packet.extra == PORT_UNREACHABLE[packet.transport]:
-            if not refuser.packets and not refuser.past[0]:  # else it only left the conversation
+            if not refuser.packets and not refuser.past_packets:  # else it only left the conversation
                 conn.failure = "refused"
         elif conn.transport == "tcp" and all(view.state in tcp.OPENING for view in conn.views):
             conn.failure = "unreachable"
@@ -166,6 +166,7 @@ class Sweep:
         view.state = row.state
         conn.local = 3
         conn.views = (*conn.views, view)
+        conn.steady = False
         self._own(conn, view, row)
         if conn.settled:
             self._settlement.enter(conn, view)

@@ -4,7 +4,7 @@ __all__ = ["LOOPBACK", "MULTICAST", "PRIVATE", "PUBLIC", "scope"]
 
 LOOPBACK, PRIVATE, PUBLIC, MULTICAST = "loopback", "private", "public", "multicast"
 
-V6 = 16
+V4, V6 = 4, 16
 BROADCAST = b"\xff\xff\xff\xff"
 _LOOPBACK6 = bytes(15) + b"\x01"
 _MAPPED = bytes(10) + b"\xff\xff"
@@ -14,14 +14,31 @@ def scope(address: bytes) -> str:
     """Name the scope of a packed address; "private" is all that does not cross the Internet. Empty: private."""
     if len(address) == V6:
         return _scope6(address)
-    if len(address) != 4:
+    if len(address) != V4:
         return PRIVATE
-    a, b = address[0], address[1]
+    found = _FIRST[address[0]]
+    return found if found is not None else _second(address)
+
+
+def _first(a: int) -> str | None:
+    """Tell the scope by an IPv4 address' first byte; None: it takes more."""
     if a == 127:
         return LOOPBACK
-    if 224 <= a < 240 or address == BROADCAST:
+    if 224 <= a < 240:
         return MULTICAST
-    private = a in (10, 0) or (a == 172 and b & 0xF0 == 16) or (a == 192 and b == 168)
+    if a in (10, 0):
+        return PRIVATE
+    return None if a in (100, 169, 172, 192, 255) else PUBLIC
+
+
+_FIRST = tuple([_first(a) for a in range(256)])
+
+
+def _second(address: bytes) -> str:
+    if address == BROADCAST:
+        return MULTICAST
+    a, b = address[0], address[1]
+    private = (a == 172 and b & 0xF0 == 16) or (a == 192 and b == 168)
     shared = (a == 100 and b & 0xC0 == 64) or (a == 169 and b == 254)
     return PRIVATE if private or shared else PUBLIC
 

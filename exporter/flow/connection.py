@@ -6,6 +6,7 @@ other. Everything here is a plain record with slots: a hundred thousand of them 
 """
 
 from collections.abc import Callable
+from struct import Struct
 from typing import TYPE_CHECKING
 
 from exporter.model import IdentityKey, Owner
@@ -38,6 +39,9 @@ Event = tuple[Callable[..., None], int, tuple[object, ...]]
 
 ALL = -1
 
+V4, ENDS4 = 12, Struct(">4s4sHH").unpack
+"""How long a key of IPv4 is, and how it is read."""
+
 NEVER = -1
 """`Half.skip`: every segment takes the slow path (state changes, holes, several interfaces)."""
 
@@ -67,14 +71,6 @@ class Counted:
 
     __slots__ = ("big", "bytes", "last", "next", "packets", "skip")
 
-    def __init__(self, now: float) -> None:
-        self.big = EVERYTHING
-        self.bytes = 0
-        self.packets = 0
-        self.last = now
-        self.next = -1
-        self.skip = NEVER
-
 
 class Half(Counted):
     """One direction of a connection on one interface.
@@ -82,20 +78,34 @@ class Half(Counted):
     `meters` are the ledger's slots (packets, bytes) of the interface that carries it.
     """
 
-    __slots__ = ("conn", "holes", "key", "meters", "past", "side", "stream", "table")
+    __slots__ = ("conn", "holes", "key", "meters", "past_bytes", "past_packets", "side", "stream", "table")
 
     def __init__(self, conn: "Connection", side: int, now: float) -> None:
         """Start a direction with nothing counted."""
-        super().__init__(now)
+        self.big = EVERYTHING
+        self.bytes = 0
+        self.packets = 0
+        self.last = now
+        self.next = -1
+        self.skip = NEVER
         self.conn = conn
         self.side = side
         self.key = b""
         self.table: dict[bytes, Half] | None = None
         self.meters: tuple[tuple[int, int], ...] = ()
-        self.past = (0, 0)
-        """Packets and bytes of the side, on whatever interface, that were flushed (kept in the side's first `Half`)."""
+        self.past_packets = self.past_bytes = 0
+        """Of the side, on whatever interface, that were flushed (kept in the side's first `Half`)."""
         self.holes: list[tuple[int, int]] | None = None
         self.stream: Stream | None = None
+
+    @property
+    def past(self) -> tuple[int, int]:
+        """Packets and bytes of the side that were flushed."""
+        return self.past_packets, self.past_bytes
+
+    @past.setter
+    def past(self, moved: tuple[int, int]) -> None:
+        self.past_packets, self.past_bytes = moved
 
 
 class Leaving(Half):
@@ -176,7 +186,7 @@ class Connection:
         "settled",
         "silent",
         "staleness",
-        "timeout",
+        "steady",
         "transport",
         "tunnel",
         "views",
@@ -204,10 +214,11 @@ class Connection:
         self.inspector: Inspector | None = None
         self.attrs: dict[str, str | list[str]] | None = None
         self.settled = False
+        self.steady = False
+        """Nothing but payload is to come (TCP): between the handshake and the first FIN or reset."""
         self.opened = False
         """Its beginning was seen, or it came long enough after our own start: it counts as opened."""
         self.silent = False
-        self.timeout = 0.0
         self.staleness = 0
         self.watched = 0.0
         self.reason = ""
@@ -246,6 +257,14 @@ class Connection:
     def halves(self) -> tuple[Half, ...]:
         """Give all directions on all interfaces."""
         return (self.half0, self.half1, *(self.extra or ()))
+
+    def ends(self) -> tuple[bytes, int, bytes, int]:
+        """Give side 0's packed address and port, then side 1's."""
+        key = self.forward
+        if len(key) == V4:
+            address0, address1, port0, port1 = ENDS4(key)
+            return address0, port0, address1, port1
+        return *self.end(0), *self.end(1)
 
     def end(self, side: int) -> tuple[bytes, int]:
         """Give a side's packed address and port."""

@@ -81,10 +81,14 @@ class Exchange:
     def _response(self, now: float, side: int, message: Message) -> list[Outcome]:
         key: Hashable
         if message.match is None:
-            key = next((k for k, (_, s, m) in self._pending.items() if s != side and m.match is None), None)
+            key = None
+            for waiting, (_, requester, request) in self._pending.items():
+                if requester != side and request.match is None:
+                    key = waiting
+                    break
         else:
             key = (1 - side, "match", message.match)
-        found = None if key is None else self._pending.pop(key, None)
+        found = self._pending.pop(key, None)
         if found is None:  # its request was not seen
             return []
         began, requester, request = found

@@ -22,7 +22,7 @@ class Stream:
 
     def __init__(self, limit: int, start: int = -1) -> None:
         """Start at this sequence number; -1: at whatever comes first."""
-        self.pos = start & MASK if start >= 0 else -1
+        self.pos = start
         self.skip = 0
         self.held: dict[int, tuple[bytes, int]] | None = None
         self.size = 0

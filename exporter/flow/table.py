@@ -60,6 +60,8 @@ class Table:
         self.tombstones: dict[tuple[int, str, bytes], Tombstone] = {}
         self._by_kind: dict[tuple[int, str], dict[bytes, Connection]] = {}
         self._order = 0
+        self._asked = self._name = b""
+        """The last key, and the name that belongs to it: a packet asks two or three times."""
 
     def __len__(self) -> int:
         """Give the number of connections."""
@@ -81,13 +83,18 @@ class Table:
         kind = self._by_kind.get((scope, transport))
         if kind is None:
             return None
-        return kind.get(min(key, mirror(key)))
+        return kind.get(self.name(key))
+
+    def name(self, key: bytes) -> bytes:
+        """Give what both directions' keys have in common: the smaller one."""
+        if key is not self._asked:
+            self._asked = key
+            self._name = min(key, mirror(key))
+        return self._name
 
     def add(self, conn: Connection) -> None:
         """Enter a connection."""
-        key = conn.forward
-        name = min(key, mirror(key))
-        conn.name = name
+        conn.name = name = self.name(conn.forward)
         self._order += 1
         conn.order = self._order
         self._by_kind.setdefault((conn.scope, conn.kind), {})[name] = conn
@@ -142,7 +149,7 @@ class Table:
         """Find the tombstone for a packet with this key."""
         if not self.tombstones:
             return None
-        return self.tombstones.get((scope, transport, min(key, mirror(key))))
+        return self.tombstones.get((scope, transport, self.name(key)))
 
     def weathered(self, now: float) -> list[Tombstone]:
         """Take away the tombstones whose time is over. They stand in order of time, nearly."""

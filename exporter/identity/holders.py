@@ -55,6 +55,8 @@ class Holders:
         self.denied: set[int] = set()
         self.quick = Budget(rate=0.05, burst=0.25)
         self.full = Budget(rate=0.005, burst=0.5)
+        self.partial: set[int] = set()
+        """Sockets that the sweep under way has found: it may find more holders."""
         self.queue: list[int] = []
         self.reading: Iterator[int] | None = None
 
@@ -78,6 +80,10 @@ class Holders:
             self.recent[holders[-1]] = None
         return holders
 
+    def certain(self, inode: int) -> list[int]:
+        """Give the holders of an inode, unless a sweep under way may find more of them."""
+        return [] if inode in self.partial else self.known(inode)
+
     def holds(self, pid: int, inode: int) -> bool:
         """Tell whether this very process holds a socket."""
         for place in (self.found.get(inode, 0), *self.others.get(inode, ())):
@@ -89,6 +95,8 @@ class Holders:
 
     def add(self, inode: int, place: int) -> None:
         """Remember a holder."""
+        if self.reading is not None and inode not in self.found:
+            self.partial.add(inode)
         first = self.found.setdefault(inode, place)
         if first >> 32 == place >> 32:
             self.found[inode] = place
@@ -187,6 +195,8 @@ class Holders:
                 self.reading = None
             if self.clock() - begun >= SLICE:
                 break
+        if not self.sweeping():
+            self.partial.clear()
         self.spend(self.full, begun)
 
     # -- reading -------------------------------------------------------------------------------------------------------

@@ -23,10 +23,13 @@ NETLINK_SOCK_DIAG = 4
 SOCK_DIAG_BY_FAMILY = 20
 REQUEST = struct.Struct("=BBBBI")  # family, protocol, extensions, padding, states
 SOCKID = struct.Struct(">HH16s16s4sQ")  # ports and addresses; interface (the machine's byte order); cookie
-MESSAGE = struct.Struct("=BBBB48xIIIII")  # family, state, timer, retransmits; expires, queues, uid, inode
+MESSAGE = struct.Struct(
+    "=BB2x48x12xII"
+)  # inet_diag_msg: family, state, (timer, ends, expiry, queues), uid, inode
+ONE, MANY = 8192, 65536
+"""Bytes of a reply; of a dump's, of which the kernel makes 32 KiB at most."""
 SECOND = struct.pack("@ll", 1, 0)  # struct timeval; Python's own time-out costs a poll for each call
 NO_COOKIE = 0xFFFFFFFFFFFFFFFF
-INET_DIAG_CGROUP_ID = 21
 
 MAPPED = bytes(10) + b"\xff\xff"
 ANY = {4: bytes(4), 16: bytes(16)}
@@ -68,8 +71,6 @@ class Socket(NamedTuple):
     inode: int
     """0: no file (any more): not accepted yet, closed by its process, or waiting."""
     uid: int = -1
-    cgroup: int = 0
-    """The id of the cgroup v2 that made it; 0: not told."""
     holders: tuple[int, ...] = ()
     """The pids, where the source of this row knows them."""
 
@@ -103,7 +104,7 @@ class Netlink:
     def one(self, kind: int, body: bytes) -> bytes | None:
         """Ask for one thing; None if it does not exist."""
         self.request(kind, 0, body)
-        for kind_, data in self.replies():
+        for kind_, data in self.replies(ONE):
             if kind_ != NLMSG_ERROR:
                 return data
             code = -int.from_bytes(data[:4], "little", signed=True) if len(data) >= 4 else errno.EIO
@@ -113,22 +114,27 @@ class Netlink:
         return None
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
-        """Ask for all; an interrupted dump (rows moved meanwhile) gives what it has."""
+        """Ask for all; an interrupted dump (rows moved meanwhile) gives what it has. Nothing may be asked meanwhile."""
         self.request(kind, NLM_F_DUMP, body)
-        while True:
-            for kind_, data in self.replies():
-                if kind_ == NLMSG_DONE:
-                    return
-                if kind_ == NLMSG_ERROR:
-                    code = -int.from_bytes(data[:4], "little", signed=True)
-                    raise OSError(code, os.strerror(code))
-                yield data
+        done = False
+        try:
+            while not done:
+                for kind_, data in self.replies(MANY):
+                    done = kind_ in {NLMSG_DONE, NLMSG_ERROR}
+                    if kind_ == NLMSG_ERROR:
+                        code = -int.from_bytes(data[:4], "little", signed=True)
+                        raise OSError(code, os.strerror(code))
+                    if not done:
+                        yield data
+        finally:
+            while not done:  # nobody wants the rest, and until it is read there is no other dump
+                done = any(kind_ in {NLMSG_DONE, NLMSG_ERROR} for kind_, _ in self.replies(MANY))
 
-    def replies(self) -> Iterator[tuple[int, bytes]]:
+    def replies(self, size: int) -> Iterator[tuple[int, bytes]]:
         """Give the next datagram's messages that answer the last request; older ones (a time-out) are passed over."""
         found = False
         while not found:
-            for kind, sequence, data in messages(self.socket.recv(1 << 18)):
+            for kind, sequence, data in messages(self.socket.recv(size)):
                 if sequence == self.sequence:
                     found = True
                     yield kind, data
@@ -136,8 +142,8 @@ class Netlink:
 
 def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
     """Split a datagram into (type, sequence, body)."""
-    offset = 0
-    while offset + HEADER.size <= len(data):
+    offset, end = 0, len(data) - HEADER.size
+    while offset <= end:
         length, kind, _, sequence, _ = HEADER.unpack_from(data, offset)
         if length < HEADER.size:
             return
@@ -167,16 +173,17 @@ class SockDiag:
 
     def __init__(self) -> None:
         """Open the socket and prove that it answers for both transports: each is a module of the kernel."""
-        self.netlink = Netlink(NETLINK_SOCK_DIAG)
+        self.netlink, self.dumps = Netlink(NETLINK_SOCK_DIAG), Netlink(NETLINK_SOCK_DIAG)
         self.failures = 0
         self.places: dict[bytes, set[int]] = {}
         """Our addresses and the interfaces that have them: a socket bound to a device is found only by naming it."""
         for number in PROTOCOLS.values():
             body = REQUEST.pack(socket.AF_INET, number, 0, 0, 1 << 3) + bytes(SOCKID.size)
-            list(self.netlink.dump(SOCK_DIAG_BY_FAMILY, body))
+            list(self.dumps.dump(SOCK_DIAG_BY_FAMILY, body))
 
     def close(self) -> None:
         self.netlink.close()
+        self.dumps.close()
 
     def prepare(self, now: float) -> float:
         """Do nothing: the kernel is always asked anew."""
@@ -213,7 +220,7 @@ class SockDiag:
         for family in (socket.AF_INET, socket.AF_INET6):
             body = REQUEST.pack(family, PROTOCOLS[transport], 0, 0, states) + bytes(SOCKID.size)
             try:
-                for data in self.netlink.dump(SOCK_DIAG_BY_FAMILY, body):
+                for data in self.dumps.dump(SOCK_DIAG_BY_FAMILY, body):
                     if row := parse_socket(data, transport):
                         yield row
             except FileNotFoundError:  # no such protocol in this kernel
@@ -236,15 +243,11 @@ def parse_socket(data: bytes, transport: str) -> Socket | None:
     """Read an inet_diag_msg."""
     if len(data) < MESSAGE.size:
         return None
-    family, state, _, _, _, _, _, uid, inode = MESSAGE.unpack_from(data)
+    family, state, uid, inode = MESSAGE.unpack_from(data)
     lport, rport, local, remote, _, _ = SOCKID.unpack_from(data, 4)
     if family == socket.AF_INET:
         local, remote = local[:4], remote[:4]
     else:
         local, remote = normal(local), normal(remote)
-    cgroup = 0
-    for kind, value in attributes(data, MESSAGE.size):
-        if kind == INET_DIAG_CGROUP_ID and len(value) == 8:
-            cgroup = int.from_bytes(value, "little")
     end = End(transport, local, lport, remote, rport)
-    return Socket(end, STATES.get(state, "unknown"), inode, uid, cgroup)
+    return Socket(end, STATES.get(state, "unknown"), inode, uid)

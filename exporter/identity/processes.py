@@ -14,6 +14,8 @@ DEPTH = 4
 """Ancestors told of."""
 KEPT = 60.0
 """Seconds for which an ended process is remembered."""
+SETTLED, TRUSTED = 1.0, 0.02
+"""Who has been the same for so long is not looked at again for so long."""
 JUST = 1.0
 """Seconds after which a pid that cannot be read any more proves nothing."""
 ENDED = frozenset({"Z", "X"})
@@ -37,6 +39,8 @@ class Known(NamedTuple):
     name: str
     owner: Owner
     exe: bytes
+    built: float
+    """When all of it was read; monotonic."""
 
 
 class ProcfsProcesses:
@@ -56,7 +60,7 @@ class ProcfsProcesses:
     def get(self, pid: int, now: float) -> Known | None:
         """Read a process, or what is known of it, if it is still the same and has the same name."""
         known = self.known.get(pid)
-        if known and self.seen[pid] == now:  # read for this batch already
+        if known and now - self.seen[pid] <= (TRUSTED if now - known.built > SETTLED else 0.0):
             return known
         try:
             stat = self.proc.stat(pid)
@@ -123,7 +127,7 @@ class ProcfsProcesses:
             pod=place.pod,
             ancestors=self.ancestors(stat.ppid, now),
         )
-        return Known(stat, name, owner, exe)
+        return Known(stat, name, owner, exe, now)
 
     def executable(self, pid: int) -> bytes:
         """Read the executable's path; empty where that may not be. A wrapper and what it runs may share a `comm`."""

@@ -21,9 +21,11 @@ __all__ = ["Resolver"]
 
 LIMIT = 32_768
 """Questions at a time."""
-BATCH = 2_000
-"""Questions looked at between two looks at the channels."""
+BATCH, AGAIN_TOO = 500, 100
+"""New questions, and others, looked at between two looks at the channels: 20 ms."""
 SECOND = 0.25
+AWAITED = 0.1
+"""How often it is seen whether the kernel has told of an end that was asked about, if nothing else is to do."""
 AGAIN, PATIENCE = 0.05, 2.0
 """How often it is tried to see something newer than a question, and for how long."""
 SLOWEST = 60.0
@@ -33,6 +35,8 @@ PORT = 65_535
 SETTLED = 1.0
 """A process younger than that may still exec, and its parent may still hold its sockets: look again."""
 SURE = frozenset({"exact", "shared", "wildcard"})
+LISTENERS = 1.0
+"""Seconds for which listeners are remembered."""
 MEMORY = 8_192
 """Connections whose owners are remembered after their end, for who asks anew."""
 ENDED = frozenset({"time_wait", "closed"})
@@ -74,10 +78,15 @@ class Resolver:
         self.holders = sources.holders
         self.stats = stats
         self.questions: dict[Key, Question] = {}
+        self.new: list[Question] = []
         self.heap: list[tuple[float, int, Question]] = []
         self.order = count()
         self.pids: dict[int, list[int]] = {}  # holders of the inodes of this batch
         self.waiting: dict[int, list[Question]] = {}
+        self.listeners: dict[
+            tuple[int, bytes, int], tuple[float, Socket | None]
+        ] = {}  # and when it was proved
+        self.listened = 0.0
         self.remembered: dict[tuple[int, End], Owner] = {}
         self.seen: dict[int, float] = {}  # scopes prepared for this batch, and from when what they see is
         self.awaited: dict[Place, Question] = {}  # by ends of which the kernel may tell yet
@@ -98,7 +107,7 @@ class Resolver:
         self.questions[question.key] = question
         if told := self.sources.told:
             self.awaited[told.place(ask.scope, question.end)] = question
-        self.schedule(question, now)
+        self.new.append(question)
 
     def evict(self) -> None:
         oldest = next(iter(self.questions.values()))
@@ -136,16 +145,27 @@ class Resolver:
         method = sockets.method if sockets else "none"
         self.out.append((channel, Answer(watch.serial, None, method, alive=alive)))
 
+    def open(self, question: Question) -> bool:
+        """Tell whether anybody still wants to know."""
+        return self.questions.get(question.key) is question
+
     def schedule(self, question: Question, due: float) -> None:
         question.due = due
         heappush(self.heap, (due, next(self.order), question))
 
     def deadline(self) -> float | None:
         """Say when there is work again; None: not before a question comes."""
-        if self.waiting and self.holders and self.holders.sweeping():
+        if self.new or (self.waiting and self.holders and self.holders.sweeping()):
             return 0.0
-        dues = (self.heap[0][0] if self.heap else None, self.inquiries.deadline())
-        return min((due for due in dues if due is not None), default=None)
+        dues = [self.heap[0][0]] if self.heap else []
+        if (due := self.inquiries.deadline()) is not None:
+            dues.append(due)
+        if told := self.sources.told:
+            if told.behind:
+                return 0.0
+            if self.awaited:
+                dues.append(told.drained + AWAITED)
+        return min(dues, default=None)
 
     # -- work ------------------------------------------------------------------------------------------------------
 
@@ -166,9 +186,12 @@ class Resolver:
         for finding in findings:
             self.reply(finding, now)
         self.pids.clear()
+        if now - self.listened > LISTENERS:
+            self.listened = now
+            self.listeners.clear()
         self.stats.pending = len(self.questions)
         if len(self.heap) > 2 * len(self.questions) + MEMORY:  # most of it are questions that were dropped
-            self.heap = [entry for entry in self.heap if self.questions.get(entry[2].key) is entry[2]]
+            self.heap = [entry for entry in self.heap if self.open(entry[2])]
             heapify(self.heap)
 
     def listen(self, now: float) -> None:
@@ -194,14 +217,24 @@ class Resolver:
         return told.find(ask.scope, question.end, ask.since, now) if told else None
 
     def take(self, now: float) -> Iterator[Question]:
-        """Give what is due; entries of questions that are dropped or were moved are passed over."""
-        for _ in range(BATCH):
+        """Give what is new, then what is due; questions that were dropped or have another time are passed over.
+
+        Of too many new ones the kernel's word is asked for each, which costs little, and the tables for the newest: a
+        process may be gone in milliseconds, and behind those that have waited for longer nobody would be found in time.
+        """
+        new, self.new = self.new, []
+        if len(new) > BATCH:
+            if self.sources.told:
+                yield from (question for question in new if self.open(question) and self.use(question, now))
+                new = [question for question in new if not (question.tries or question.due)]
+            self.new, new = new[:-BATCH], new[-BATCH:]
+        yield from filter(self.open, reversed(new))
+        for _ in range(AGAIN_TOO if new else BATCH):
             if not self.heap or self.heap[0][0] > now:
                 return
             due, _, question = heappop(self.heap)
-            if question.due != due or self.questions.get(question.key) is not question:
-                continue
-            yield question
+            if question.due == due and self.open(question):
+                yield question
 
     def fresh(self, question: Question, now: float) -> bool:
         """Prepare to look the socket up; false where what can be seen is older than the question, which then waits."""
@@ -227,7 +260,7 @@ class Resolver:
         quality = socket.match(end)
         alive = quality == "exact" and socket.state not in ENDED
         if quality == "exact" and not socket.inode and not socket.holders:
-            listener = sockets.listener(end) if end.transport == "tcp" else None
+            listener = self.listener(question, now)
             return Finding(question, sockets.method, listener, "listener" if listener else "dead", alive)
         return Finding(question, sockets.method, socket, quality, alive)
 
@@ -237,7 +270,7 @@ class Resolver:
         if holders is None:
             return
         inodes = {f.socket.inode for f in findings if f.socket and f.socket.inode}
-        self.pids = {inode: pids for inode in inodes if (pids := holders.known(inode))}
+        self.pids = {inode: pids for inode in inodes if (pids := holders.certain(inode))}
         wanted = inodes - self.pids.keys()
         if wanted:
             missing = set(wanted)
@@ -325,22 +358,34 @@ class Resolver:
         """Give who uses a socket, and whether several hold it."""
         pids = list(socket.holders)
         if not pids and self.holders:
-            pids = self.pids.get(socket.inode) or self.holders.known(socket.inode)
+            pids = self.pids.get(socket.inode) or self.holders.certain(socket.inode)
         owners = [owner for pid in pids if (owner := self.sources.processes.owner(pid, now))]
-        return (choose(owners), len(owners) > 1) if owners else (None, False)
+        if len(owners) == 1:
+            return owners[0], False
+        return choose(owners), len(owners) > 1
 
     def by_listener(self, question: Question, now: float) -> Owner | None:
         """Give the owner of the listener, while who accepted the connection is not known."""
-        sockets = self.sources.sockets(question.ask.scope, now)
-        if sockets is None or question.end.transport != "tcp":
-            return None
-        listener = sockets.listener(question.end)
+        listener = self.listener(question, now)
         return self.owner(listener, now)[0] if listener else None
+
+    def listener(self, question: Question, now: float) -> Socket | None:
+        """Find the listener behind a question's end; it is looked up seldom, as its holder is proved anew each time."""
+        scope, end = question.ask.scope, question.end
+        if end.transport != "tcp":
+            return None
+        key = (scope, end.local, end.lport)
+        proved, listener = self.listeners.get(key, (0.0, None))
+        if proved != now:
+            if listener is None or not (self.holders and self.holders.known(listener.inode)):
+                sockets = self.sources.sockets(scope, now)
+                listener = sockets.listener(end) if sockets else None
+            self.listeners[key] = (now, listener)
+        return listener
 
     def inherited(self, owner: Owner, question: Question, now: float) -> bool:
         """Tell whether a process that started late got the connection from the listener's process, its ancestor."""
-        sockets = self.sources.sockets(question.ask.scope, now)
-        listener = sockets.listener(question.end) if sockets and question.end.transport == "tcp" else None
+        listener = self.listener(question, now)
         if listener is None:
             return False
         pids = [pid for pid, _ in owner.ancestors]

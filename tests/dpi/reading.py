@@ -21,6 +21,8 @@ class Reading:
     said: list[tuple[int, Message]] = field(default_factory=list)
     error: str = ""
     parser: Parser | None = None
+    heard: set[int] = field(default_factory=set)
+    rests: int = 0
 
 
 def claims(side: int, seen: bytes, ends: Ends) -> set[str]:
@@ -29,13 +31,17 @@ def claims(side: int, seen: bytes, ends: Ends) -> set[str]:
     return {d.name for d in asked if d.probe(side, seen[:PROBED], ends) == YES}
 
 
-def read(pieces: Iterable[Piece], ends: Ends, *, skipping: bool = True) -> Reading:
-    """Read pieces in order; with `skipping`, what the parser does not want is not fed."""
+def read(pieces: Iterable[Piece], ends: Ends, *, skipping: bool = True, resting: bool = False) -> Reading:
+    """Read pieces in order.
+
+    With `skipping`, what the parser does not want is not fed; with `resting`, a new one goes on wherever one is idle.
+    """
     reading = Reading()
     seen = [b"", b""]
     waiting: list[Piece] = []
     skips = [0, 0]
     refused: set[tuple[int, str]] = set()
+    speaks: Dissector | None = None
     for side, data in pieces:
         if reading.parser is None:
             seen[side] = seen[side] + data if ends.transport == "tcp" else data
@@ -46,7 +52,8 @@ def read(pieces: Iterable[Piece], ends: Ends, *, skipping: bool = True) -> Readi
                     waiting.clear()
                 continue
             reading.claims |= {d.name for d in found}
-            reading.parser = found[0].parser(ends)
+            speaks = found[0]
+            reading.parser = speaks.parser(ends)
             todo, waiting = waiting, []
         else:
             todo = [(side, data)]
@@ -54,7 +61,16 @@ def read(pieces: Iterable[Piece], ends: Ends, *, skipping: bool = True) -> Readi
             if _over(reading) or reading.error:
                 return reading
             _feed(reading, each, skips, skipping=skipping)
+        if resting and speaks and reading.parser and reading.heard == {0, 1} and not any(skips):
+            _rest(reading, speaks.parser(ends))
     return reading
+
+
+def _rest(reading: Reading, parser: Parser) -> None:
+    """Let another parser go on, if the one before has nothing under way."""
+    if reading.parser is not None and not _over(reading) and not reading.error and reading.parser.idle():
+        reading.parser = parser
+        reading.rests += 1
 
 
 def _asked(side: int, seen: bytes, ends: Ends, refused: set[tuple[int, str]]) -> list[Dissector]:
@@ -86,6 +102,7 @@ def _feed(reading: Reading, piece: Piece, skips: list[int], *, skipping: bool) -
     try:
         for message in reading.parser.feed(side, data[unwanted:]):
             reading.said.append((side, message))
+        reading.heard.add(side)
     except ParseError as error:
         reading.error = error.reason
         return

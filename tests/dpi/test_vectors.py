@@ -64,6 +64,19 @@ def test_byte_by_byte(case, skipping):
     check(case, read(bytewise(case), case.ends, skipping=skipping))
 
 
+@each(SPOKEN)
+def test_an_idle_parser_may_be_replaced(case):
+    """Between two messages nothing is known that what comes next depends on."""
+    check(case, read(case.data, case.ends, resting=True))
+    if case.stream:
+        check(case, read(bytewise(case), case.ends, resting=True))
+
+
+def test_some_parsers_are_idle():
+    rested = {case.protocol for case in SPOKEN if read(case.data, case.ends, resting=True).rests}
+    assert rested >= {"http", "dns"}
+
+
 @each([case for case in SPOKEN if case.stream])
 def test_cut_anywhere(case):
     for index, (side, data) in enumerate(case.data):

@@ -393,3 +393,80 @@ def test_numbers_that_wrap_stay_on_the_fast_path():
     rig.put(one.s("A"))
     assert rig.conn.half1.next == one.next[1] < 50_000
     assert rig.conn.half1.skip >= 0
+
+
+def resting(conn):
+    return conn.fresh and (conn.inspector, conn.half0.stream, conn.half1.stream) == (None, None, None)
+
+
+def test_between_two_requests_nothing_is_kept_for_reading():
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1))
+    assert not resting(rig.conn)
+    rig.put(one.s("PA", response(10)), one.c("A"))
+    assert resting(rig.conn)
+    rig.put(one.c("PA", GET % 2))
+    assert not resting(rig.conn)
+    rig.put(one.s("PA", response(0, 404)))
+    assert resting(rig.conn)
+    rig.put(*one.close()).settle()
+    assert requests(rig) == {"2xx": 1, "4xx": 1}
+
+
+def test_a_long_body_is_waited_for_and_the_sweep_sees_that_it_is_over():
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1))
+    *body, last = cut(one, 1, response(50_000), [1460])
+    rig.put(*body).settle()
+    rig.engine.sweep(rig.now)
+    assert not resting(rig.conn)
+    rig.put(last, one.c("A"))
+    rig.engine.sweep(rig.now)
+    assert resting(rig.conn)
+    rig.put(one.c("PA", GET % 2), one.s("PA", response(0, 500)), *one.close()).settle()
+    assert requests(rig) == {"2xx": 1, "5xx": 1}
+
+
+def test_what_is_sent_again_wakes_nobody_for_long():
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1), answer := one.s("PA", response(10)), one.c("A"))
+    rig.put(answer)
+    assert resting(rig.conn)
+    rig.put(one.c("PA", GET % 2), one.s("PA", response(0, 404)), *one.close()).settle()
+    assert requests(rig) == {"2xx": 1, "4xx": 1}
+
+
+def test_a_hole_after_a_rest_is_a_hole():
+    """The beginning of the second request is lost: its rest is no request, and the third one is."""
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1), one.s("PA", response(0)), one.c("A"))
+    lost, *left = cut(
+        one, 0, b"POST /2 HTTP/1.1\r\nContent-Length: 16\r\n\r\nGET / HTTP/1.1\r\n", [30, 9, 16]
+    )
+    del lost
+    rig.put(*left, one.s("PA", response(0, 500)), one.c("PA", GET % 3), one.s("PA", response(0, 404)))
+    rig.put(*one.close()).settle()
+    assert rig.moved(m.DISSECTOR_FAULTS) == {}
+    assert requests(rig).get("4xx") == 1
+
+
+def test_a_request_without_an_answer_does_not_rest_and_is_given_up():
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", GET % 1), one.s("PA", response(0)), one.c("PA", GET % 2))
+    rig.put(one.s("A")).settle()
+    assert not resting(rig.conn)
+    rig.put(*one.close()).settle()
+    assert requests(rig) == {"2xx": 1, "unanswered": 1}
+
+
+def test_datagrams_rest_too():
+    asked, answered = (
+        f.datagram(HERE, RESOLVER, query(1)),
+        f.datagram(RESOLVER, HERE, query(1, response=True)),
+    )
+    rig = Rig().put(asked)
+    assert not resting(rig.conn)
+    rig.put(answered)
+    assert resting(rig.conn)
+    rig.put(asked, answered).settle()
+    assert requests(rig) == {"NOERROR": 2}

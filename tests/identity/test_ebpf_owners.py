@@ -5,6 +5,7 @@ The real programs on this kernel. Of these tests' own names are the clients, so 
 
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -379,6 +380,31 @@ def test_another_namespace(listening, space, clients):
     scope = Path("/run/netns", space.name).stat().st_ino
     answer = listening.ask(("127.0.0.1", port), ("127.0.0.1", HTTP), scope=scope, since=since - 0.1)
     assert how(answer)[1:] == ("np-python", "ebpf", "exact")
+
+
+def wakes(poller):
+    return bool(poller.poll(0))
+
+
+def test_new_processes_wake_at_once_and_sockets_when_the_ring_would_be_full(listening, clients):
+    poller = select.epoll()
+    poller.register(listening.sources.told.ring, select.EPOLLIN | select.EPOLLET)
+    count = 0
+    for _ in range(200):
+        with socket.socket(type=socket.SOCK_DGRAM) as one:
+            one.connect(("127.0.0.1", 9))
+        count += wakes(poller)
+        listening.work()
+    assert count < 20  # these are of other processes
+    for _ in range(20):
+        subprocess.run([clients / "np-python", "-ISc", "import socket; socket.socket()"], check=True)
+        assert wakes(poller)  # although some events before it were not read
+    listening.work()
+    for _ in range(1_000):
+        with socket.socket(type=socket.SOCK_DGRAM) as one:
+            one.connect(("127.0.0.1", 9))
+    assert wakes(poller)
+    poller.close()
 
 
 def test_events_are_bounded_and_what_is_lost_is_counted(listening, closing):

@@ -27,7 +27,7 @@ def diag(*, family=2, state=1, local=(A, 1000), remote=(B, 80), inode=77, extra=
 
 def test_a_socket():
     found = parse_socket(diag(extra=struct.pack("=HHQ", 12, 21, 4242)), "tcp")
-    assert found == (End("tcp", A, 1000, B, 80), "established", 77, 33, 4242, ())
+    assert found == (End("tcp", A, 1000, B, 80), "established", 77, 33, ())
 
 
 def test_mapped_addresses_are_ipv4():

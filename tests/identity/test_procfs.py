@@ -176,6 +176,20 @@ def test_all_holders_are_seen_whatever_their_numbers(tree, pids):
     assert choose([processes.owner(pid, 0.0) for pid in held]).pid == opener
 
 
+def test_nobody_is_certain_before_all_were_read(tree):
+    _, holders = make(tree)
+    tree.process(7, sockets=[(3, 77)])
+    tree.process(8, sockets=[(3, 77)])
+    ticks = iter(range(10_000))
+    holders.clock = lambda: float(next(ticks))  # a slice is one process
+    holders.begin(0.0)
+    holders.step()
+    assert len(holders.known(77)) == 1
+    assert holders.certain(77) == []
+    sweep(holders)
+    assert sorted(holders.certain(77)) == [7, 8]
+
+
 @pytest.mark.parametrize("pids", [(8, 9), (9, 8)])
 def test_of_new_ones_the_newest_is_asked_first_and_the_others_after_it(tree, pids):
     """A parent that has closed its end: of its children the first has it, and the second too."""
