@@ -27,9 +27,10 @@ class Messages:
         """Write through this context; `settlement` hears of protocols."""
         self._c = context
         self._settlement = settlement
-        # Thousands of events may wait for a name: they share their methods, and keep no message.
-        self._outcome, self._version = context.accounts.outcome, context.accounts.version
-        self._handshake = context.accounts.handshake
+        # Thousands of events may wait for a name: they share what can be shared, and keep no message.
+        self._outcome, self._handshake = context.accounts.outcome, context.accounts.handshake
+        self._versions: dict[tuple[str, str], Event] = {}
+        self._labels: dict[tuple[str, str, str], tuple[str, str, str]] = {}
 
     def take(self, conn: Connection, side: int, now: float, said: list[Said]) -> None:
         """Take what one side said."""
@@ -61,7 +62,7 @@ class Messages:
             if self._c.sink is not None:  # nobody else reads them
                 _merge(conn, message)
         if message.version:
-            self.later(conn, (self._version, ALL, (conn.protocol, message.version)))
+            self.later(conn, self._version(conn.protocol, message.version))
         if message.certificate is not None:
             self._certificate(conn, inspector.named, message.certificate)
         if message.kind is Kind.NOTICE:
@@ -86,7 +87,17 @@ class Messages:
             op = outcome.op if outcome.op in dissector.operations else "other"
             known = outcome.response is None or outcome.status in dissector.statuses
             labels = (dissector.name, op, outcome.status if known else "other")
+            labels = self._labels.setdefault(labels, labels)
             self.later(conn, (self._outcome, ALL, (labels, (outcome.side, outcome.error, outcome.duration))))
+
+    def _version(self, protocol: str, version: str) -> Event:
+        key = (protocol, version)
+        event = self._versions.get(key)
+        if event is None:
+            event = (self._c.accounts.version, ALL, key)
+            if len(self._versions) < MAX_VERSIONS:
+                self._versions[key] = event
+        return event
 
     def later(self, conn: Connection, event: Event) -> None:
         """Account for something as soon as the views' names are known: now, if they are."""
@@ -113,6 +124,7 @@ class Messages:
 
 
 MAX_PENDING = 1024
+MAX_VERSIONS = 256
 
 
 def _merge(conn: Connection, message: Message) -> None:

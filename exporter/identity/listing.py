@@ -5,10 +5,13 @@ from collections.abc import Iterator
 
 from exporter.identity.netlink import PROTOCOLS, Socket
 from exporter.identity.resolver import Resolver
+from exporter.identity.tables import Tables
 from exporter.model import Listing, SocketRow
 
 __all__ = ["list_sockets"]
 
+PIECE = 250
+"""Sockets of a slice, 2 ms; questions are answered between two."""
 ROWS = 25
 """Rows of a record: with their owners' command lines they must fit a datagram."""
 
@@ -17,10 +20,16 @@ Found = tuple[int, str, Socket]
 
 def list_sockets(resolver: Resolver, now: float) -> Iterator[Listing | None]:
     """Give the records of one listing; None where others may be served before it goes on."""
+    rows: list[Found] = []
     begun = time.perf_counter()
-    rows = list(read(resolver, now))
+    for found in read(resolver, now):
+        if found:
+            rows.append(found)
+        if not found or len(rows) % PIECE == 0:
+            resolver.stats.dump_seconds += time.perf_counter() - begun
+            yield None
+            begun = time.perf_counter()
     resolver.stats.dumps += 1
-    resolver.stats.dump_seconds += time.perf_counter() - begun
     resolver.stats.sockets = len(rows)
     if holders := resolver.holders:
         while holders.sweeping():  # another one is under way
@@ -37,13 +46,16 @@ def list_sockets(resolver: Resolver, now: float) -> Iterator[Listing | None]:
     yield Listing((), last=True)
 
 
-def read(resolver: Resolver, now: float) -> Iterator[Found]:
-    """Dump the tables of all namespaces."""
+def read(resolver: Resolver, now: float) -> Iterator[Found | None]:
+    """Dump the tables of all namespaces; None where one is still being read."""
     for scope in resolver.sources.scopes():
         sockets = resolver.sources.sockets(scope, now)
         if sockets is None:
             continue
         sockets.prepare(now)
+        while isinstance(sockets, Tables) and sockets.reading is not None:
+            sockets.step()
+            yield None
         for transport in PROTOCOLS:
             for socket in sockets.dump(transport):
                 if socket.end.rport:

@@ -18,6 +18,7 @@ COMM = 15
 LONGEST_PATH = 512
 LONGEST_COMMAND = 1024
 TICK = 1 / os.sysconf("SC_CLK_TCK")
+PAGE = 65_536
 READ = os.O_RDONLY | os.O_CLOEXEC
 
 
@@ -52,14 +53,21 @@ class Procfs:
 
     def read_all(self, pid: int | str, name: str) -> bytes:
         """Read a table, which the kernel gives in pieces of a page."""
+        return b"".join(self.pieces(pid, name))
+
+    def pieces(self, pid: int | str, name: str) -> Iterator[bytes]:
+        """Read a table in whole lines, a page at a time: there may be a million."""
         fd = os.open(f"{self.root}/{pid}/{name}", READ)
-        pieces = []
+        begun = b""
         try:
-            while piece := os.read(fd, 1 << 20):
-                pieces.append(piece)
+            while piece := os.read(fd, PAGE):
+                lines, end, rest = (begun + piece).rpartition(b"\n")
+                begun = rest
+                yield lines + end
         finally:
             os.close(fd)
-        return b"".join(pieces)
+        if begun:
+            yield begun
 
     def stat(self, pid: int) -> Stat:
         return parse_stat(self.read(pid, "stat", 4096))

@@ -90,6 +90,7 @@ class Resolver:
         self.remembered: dict[tuple[int, End], Owner] = {}
         self.seen: dict[int, float] = {}  # scopes prepared for this batch, and from when what they see is
         self.awaited: dict[Place, Question] = {}  # by ends of which the kernel may tell yet
+        self.unread: dict[Key, Question] = {}  # whose tables are being read
         self.out: list[tuple[int, Answer]] = []
         self.inquiries = Inquiries(sources, stats, self.out)
 
@@ -155,7 +156,7 @@ class Resolver:
 
     def deadline(self) -> float | None:
         """Say when there is work again; None: not before a question comes."""
-        if self.new or (self.waiting and self.holders and self.holders.sweeping()):
+        if self.new or (self.waiting and self.holders and self.holders.sweeping()) or self.sources.reading():
             return 0.0
         dues = [self.heap[0][0]] if self.heap else []
         if (due := self.inquiries.deadline()) is not None:
@@ -173,6 +174,7 @@ class Resolver:
         """Look at what is due, and go on with a sweep that others wait for."""
         self.listen(now)
         self.inquiries.work(now)
+        self.read(now)
         findings = []
         for question in self.take(now):
             if answer := self.recall(question, now):
@@ -193,6 +195,15 @@ class Resolver:
         if len(self.heap) > 2 * len(self.questions) + MEMORY:  # most of it are questions that were dropped
             self.heap = [entry for entry in self.heap if self.open(entry[2])]
             heapify(self.heap)
+
+    def read(self, now: float) -> None:
+        """Go on with reading tables, and look again at questions that wait for that."""
+        if tables := self.sources.reading():
+            tables.step()
+            if tables.reading is None:
+                for question in self.unread.values():
+                    self.schedule(question, now)
+                self.unread.clear()
 
     def listen(self, now: float) -> None:
         """Take what the kernel told, and look again at once at questions about it."""
@@ -244,6 +255,7 @@ class Resolver:
             self.seen[scope] = sockets.prepare(now) if sockets else now
         if self.seen[scope] >= question.asked or now - question.asked >= PATIENCE:
             return True
+        self.unread[question.key] = question
         self.schedule(question, now + AGAIN)
         return False
 

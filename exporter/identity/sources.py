@@ -28,7 +28,10 @@ class Sockets(Protocol):
     method: str
 
     def prepare(self, now: float) -> float:
-        """Be as fresh as may be before a batch of look-ups; give from when what they see is (monotonic)."""
+        """Be as fresh as may be before a batch of look-ups; give from when what they see is (monotonic).
+
+        What takes long is only begun; see `Sources.reading`.
+        """
 
     def lookup(self, end: End) -> Socket | None:
         """Find the connection, else the listener or the wildcard socket that its packets go to."""
@@ -126,6 +129,13 @@ class Sources:
             spaces = self.namespaces
             found = self.foreign[scope] = Tables(self.holders.proc, lambda: spaces.pids(scope), self.stats)
         return found
+
+    def reading(self) -> Tables | None:
+        """Give tables of which a part is not read yet, if there are any."""
+        for one in (self.own, *self.foreign.values()):
+            if isinstance(one, Tables) and one.reading is not None:
+                return one
+        return None
 
     def forget(self) -> None:
         """Drop the tables of namespaces that are gone."""

@@ -23,6 +23,8 @@ COLUMNS = 11
 V4 = 4
 FRESH = 0.01
 """Seconds for which a table is as good as new."""
+SLICE = 0.005
+"""Seconds of reading at a time; other questions come in between."""
 
 NATIVE = "<" if sys.byteorder == "little" else ">"
 WORDS = {4: struct.Struct(NATIVE + "I"), 16: struct.Struct(NATIVE + "4I")}
@@ -52,9 +54,9 @@ def unspell(text: str) -> tuple[bytes, int]:
 
 
 def parse_table(data: bytes, transport: str) -> dict[Key, Row]:
-    """Read a table; torn lines are passed over."""
+    """Read lines of a table; its heading and torn lines are passed over."""
     rows: dict[Key, Row] = {}
-    for line in data.decode("ascii", "replace").splitlines()[1:]:
+    for line in data.decode("ascii", "replace").splitlines():
         fields = line.split(None, COLUMNS - 1)
         if len(fields) == COLUMNS and len(fields[1]) == len(fields[2]) and len(fields[1]) in {13, 37}:
             rows[transport, fields[1], fields[2]] = Row(fields[3], fields[9], fields[7])
@@ -79,36 +81,51 @@ class Tables:
         self.stats = stats
         self.clock = clock
         self.rows: dict[Key, Row] = {}
-        self.read_at = float("-inf")
+        self.read_at = self.begun = float("-inf")
+        self.reading: Iterator[dict[Key, Row] | None] | None = None
         self.budget = Budget(rate=0.02, burst=0.1)
 
     def prepare(self, now: float) -> float:
-        """Make the tables fresh if that may be."""
-        if now - self.read_at < FRESH or not self.budget.ready(now):
-            return self.read_at
-        begun = self.clock()
-        self.read_at = now
-        self.rows = self.read()
-        spent = self.clock() - begun
-        self.budget.spend(spent)
-        self.stats.dumps += 1
-        self.stats.dump_seconds += spent
+        """Begin to make the tables fresh if that may be; small ones are so at once."""
+        if self.reading is None and now - self.read_at >= FRESH and self.budget.ready(now):
+            self.begun = now
+            self.reading = self.read()
+            self.step()
         return self.read_at
 
-    def read(self) -> dict[Key, Row]:
-        """Read them through the first process that still lives."""
+    def step(self) -> None:
+        """Go on for one slice with what `prepare` has begun: `reading` is None when it is done."""
+        if self.reading is None:
+            return
+        begun = self.clock()
+        for rows in self.reading:
+            if rows is not None:
+                self.rows, self.read_at, self.reading = rows, self.begun, None
+                self.stats.dumps += 1
+                break
+            if self.clock() - begun >= SLICE:
+                break
+        spent = self.clock() - begun
+        self.budget.spend(spent)
+        self.stats.dump_seconds += spent
+
+    def read(self) -> Iterator[dict[Key, Row] | None]:
+        """Read them through the first process that still lives: None after each piece, all the rows at last."""
         for pid in self.pids():
             rows: dict[Key, Row] = {}
             try:
                 for transport, names in FILES.items():
                     for name in names:
                         with contextlib.suppress(FileNotFoundError):  # no IPv6 in this kernel
-                            rows.update(parse_table(self.proc.read_all(pid, f"net/{name}"), transport))
+                            for piece in self.proc.pieces(pid, f"net/{name}"):
+                                rows.update(parse_table(piece, transport))
+                                yield None
             except OSError:
                 continue
             if rows or self.proc.alive(pid):
-                return rows
-        return {}
+                yield rows
+                return
+        yield {}
 
     def lookup(self, end: End) -> Socket | None:
         """Find the connection, else what is bound to its local end."""
