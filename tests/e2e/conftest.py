@@ -1,6 +1,5 @@
 """Namespaces, servers and exporters for the tests here, and their end."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -63,22 +62,6 @@ def alone() -> Iterator[Namespace]:
     namespace.close()
 
 
-@pytest.fixture
-def own(public: Path, tool: Callable[[str], str]) -> Callable[[str], str]:
-    """Find a program as `tool` does, but a copy of a name that no other process on this machine has.
-
-    Where the kernel counts, it counts for all of them.
-    """
-
-    def find(name: str) -> str:
-        path = public / f"{name}-{os.getpid()}"
-        if not path.exists():
-            shutil.copy(Path(tool(name)).resolve(), path)
-        return str(path)
-
-    return find
-
-
 Start = Callable[..., Exporter]
 
 
@@ -107,8 +90,7 @@ def on_veth(start: Start, pair: Pair) -> Callable[..., Exporter]:
 
     def run(*flags: str) -> Exporter:
         address = ("--web.listen-address", "127.0.0.1:10187")
-        source = ("--capture.source", "pcap", "--capture.interface", pair.interface)
-        capture = (*source, "--capture.count-as", "stack")
+        capture = ("--capture.interface", pair.interface, "--capture.count-as", "stack")
         return start(pair.here, *address, *capture, *flags)
 
     return run

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Start
 from tests.e2e.netns import Namespace, wait_for
 from tests.e2e.running import PROGRAM, Exporter
 from tests.e2e.scrape import Scrape
-from tests.e2e.servers import SIZES, Servers
+from tests.e2e.servers import SIZES, Servers, renamed
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.netns, pytest.mark.net_raw, pytest.mark.bpf]
 
@@ -74,6 +74,11 @@ CASES = [
     Case("setuid", without("setuid"), "user", frozenset({"no_setuid"}), counts=True),
     Case("setpcap", without("setpcap"), "capabilities", frozenset({"no_setpcap"}), counts=True),
 ]  # fmt: skip
+
+
+@pytest.fixture
+def own(tool: Own, public: Path) -> Own:
+    return renamed(tool, public)
 
 
 @pytest.fixture(autouse=True)

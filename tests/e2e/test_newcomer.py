@@ -10,7 +10,7 @@ from tests.e2e.conftest import SLOW, Start
 from tests.e2e.netns import Namespace, Pair, wait_for
 from tests.e2e.running import Asked, Exporter
 from tests.e2e.scrape import Scrape
-from tests.e2e.servers import Servers
+from tests.e2e.servers import Servers, renamed
 from tests.e2e.truth import Tcpdump
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.netns, pytest.mark.net_raw]
@@ -45,13 +45,14 @@ def shown(exporter: Exporter, want: dict[tuple[str, ...], tuple[int, int]]) -> f
 
 
 def test_curl_and_dig_appear(
-    alone: Namespace, public: Path, own: Callable[[str], str], start: Start, tmp_path: Path
+    alone: Namespace, public: Path, tool: Callable[[str], str], start: Start, tmp_path: Path
 ) -> None:
     """With no flag at all, as `make run` starts it: the kernel counts.
 
     A server's handshakes are its listener's, which speaks no protocol; so nginx' bytes are those of all protocols. The
     answers take a moment, as answers over a network do, which shows on machines that cannot count in the kernel too.
     """
+    own = renamed(tool, public)
     servers = Servers(alone, public, own)
     servers.nginx(HTTP, TLS)
     servers.slow(SLOW["http"], SLOW["dns"])
