@@ -14,6 +14,8 @@
 
 #define ALLOW 1
 #define QUIC_LONG 0xc0
+#define IPV6_TLV_JUMBO 194
+#define JUMBO 8
 
 /* A TCP socket's ends are its own: a listener has no remote one, and a translated address is none of its. */
 static __always_inline void ends_of_socket(struct key *key, const struct packet *packet, struct bpf_sock *sk, __u32 way)
@@ -178,19 +180,31 @@ static __always_inline void bring(struct __sk_buff *skb, const struct key *key, 
 	}
 }
 
+/* IPv6 packets of more than 64 KiB carry a hop-by-hop option until they are cut up; it is on no wire. */
+static __always_inline __u32 jumbo(struct __sk_buff *skb, const struct packet *packet)
+{
+	__u8 next = 1, option[4] = {};
+
+	if (packet->family != 6 || packet->size <= 40 + JUMBO + 65535)
+		return 0;
+	if (bpf_skb_load_bytes(skb, 6, &next, 1) || bpf_skb_load_bytes(skb, 40, option, sizeof(option)))
+		return 0;
+	return next == IPPROTO_HOPOPTS && option[1] == 0 && option[2] == IPV6_TLV_JUMBO ? JUMBO : 0;
+}
+
 static __always_inline void count(struct __sk_buff *skb, const struct packet *packet, struct count *count)
 {
-	__u32 size = skb->gso_size, segments = skb->gso_segs;
+	__u32 size = skb->gso_size, segments = skb->gso_segs, unsent = jumbo(skb, packet);
 
 	__sync_fetch_and_add(&count->packets, 1);
-	__sync_fetch_and_add(&count->bytes, packet->size);
+	__sync_fetch_and_add(&count->bytes, packet->size - unsent);
 	if (!size)
 		return;
 	if (!segments) /* a guest's packet: the number is not trusted and was cleared */
 		segments = (packet->size - packet->header + size - 1) / size;
 	if (segments > 1) {
 		__sync_fetch_and_add(&count->more_packets, segments - 1);
-		__sync_fetch_and_add(&count->more_bytes, (__u64)(segments - 1) * packet->header);
+		__sync_fetch_and_add(&count->more_bytes, (__u64)(segments - 1) * (packet->header - unsent));
 	}
 }
 
