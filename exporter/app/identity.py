@@ -36,6 +36,8 @@ SOON = 2.0
 PAUSE, LONG_PAUSE = 0.001, 0.004
 """Seconds from one turn with something to do to the next: a turn costs as much as a question. The longer one where
 nobody can be missed: the kernel tells of new processes, or there have been none in the last seconds."""
+OFTEN = 1.25
+"""It pauses where turns follow each other within so many pauses: who gathers questions himself is not kept waiting."""
 GAP = 0.1
 """Seconds between two readings at least."""
 RELIST = 600.0
@@ -62,6 +64,8 @@ class Identity:
             self.poller.register(sources.told.ring, select.EPOLLIN | select.EPOLLET)
         self.asked = False
         """A worker has sent something in the last turn, or the kernel told of a process."""
+        self.turned = 0.0
+        """When that was the time before."""
         self.listings: list[tuple[int, Iterator[Listing | None]]] = []
         self.told: dict[int, Addresses] = {}
         self.interfaces: Scopes | None = None
@@ -97,11 +101,13 @@ class Identity:
             until = min(until, due)
         if self.listings:
             until = now
-        if self.asked and until > now:
+        if self.asked:
+            self.asked = False
             hurry = not self.sources.told and (holders := self.sources.holders) and holders.young
-            time.sleep(min(PAUSE if hurry else LONG_PAUSE, until - now))
-            now = time.monotonic()
-        self.asked = False
+            pause = PAUSE if hurry else LONG_PAUSE
+            if now - self.turned < pause * OFTEN and until > now:
+                time.sleep(min(pause, until - now))
+            self.turned, now = now, time.monotonic()
         for fd, _ in self.poller.poll(max(0.0, until - now)):
             if fd in self.places:
                 self.receive(self.places[fd])

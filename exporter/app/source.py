@@ -28,7 +28,7 @@ def kernel_wish(whole: Settings) -> programs.Wish:
     """Say what is wanted of the kernel's side; with `auto` nothing that contradicts another setting."""
     capture = whole["capture"]
     source = capture["source"]
-    if source == "auto":  # until workers take what the kernel counts
+    if source == "auto" and pcap_only(whole):
         source = "pcap"
     return programs.Wish(
         source,

@@ -150,6 +150,10 @@ class Resolver:
         """Tell whether anybody still wants to know."""
         return self.questions.get(question.key) is question
 
+    def stands(self, entry: tuple[float, int, Question]) -> bool:
+        """Tell whether a question is still due when it once was said to be."""
+        return entry[2].due == entry[0] and self.open(entry[2])
+
     def schedule(self, question: Question, due: float) -> None:
         question.due = due
         heappush(self.heap, (due, next(self.order), question))
@@ -158,6 +162,8 @@ class Resolver:
         """Say when there is work again; None: not before a question comes."""
         if self.new or (self.waiting and self.holders and self.holders.sweeping()) or self.sources.reading():
             return 0.0
+        while self.heap and not self.stands(self.heap[0]):
+            heappop(self.heap)  # nobody is woken for what nobody waits for
         dues = [self.heap[0][0]] if self.heap else []
         if (due := self.inquiries.deadline()) is not None:
             dues.append(due)
@@ -193,7 +199,7 @@ class Resolver:
             self.listeners.clear()
         self.stats.pending = len(self.questions)
         if len(self.heap) > 2 * len(self.questions) + MEMORY:  # most of it are questions that were dropped
-            self.heap = [entry for entry in self.heap if self.open(entry[2])]
+            self.heap = list(filter(self.stands, self.heap))
             heapify(self.heap)
 
     def read(self, now: float) -> None:
@@ -243,9 +249,9 @@ class Resolver:
         for _ in range(AGAIN_TOO if new else BATCH):
             if not self.heap or self.heap[0][0] > now:
                 return
-            due, _, question = heappop(self.heap)
-            if question.due == due and self.open(question):
-                yield question
+            entry = heappop(self.heap)
+            if self.stands(entry):
+                yield entry[2]
 
     def fresh(self, question: Question, now: float) -> bool:
         """Prepare to look the socket up; false where what can be seen is older than the question, which then waits."""

@@ -17,6 +17,7 @@ from exporter.config import Capture, Config, Ebpf, Web
 from exporter.ebpf.filters import FilterHandles
 from exporter.ebpf.layout import Handles
 from tests.app.conftest import Run, eventually
+from tests.conftest import cannot
 
 pytestmark = [pytest.mark.root, pytest.mark.bpf]
 
@@ -30,13 +31,29 @@ def built(tool: Callable[[str], str]) -> None:
     subprocess.run([REPO / "tools/build-bpf"], check=True)
 
 
-def settings(workers: int = 1, source: str = "ebpf") -> Config:
+def settings(workers: int = 1, source: str = "ebpf", flows: int = 1024) -> Config:
     return Config(
         workers=workers,
         capture=Capture(source=source),
-        ebpf=Ebpf(flows=1024, overflow=64, ring_size=65_536, budgets=1024),
+        ebpf=Ebpf(flows=flows, overflow=64, ring_size=65_536, budgets=1024),
         web=Web(listen_address=("127.0.0.1:0",)),
     )
+
+
+@pytest.fixture
+def small() -> Iterator[tuple[str, ...]]:
+    """Run what follows in a cgroup that may have 150 MiB, maps of the kernel's side included."""
+    first = Path("/sys/fs/cgroup/memory")  # cgroup v1, as hybrid machines have it
+    folder = (first if first.is_dir() else first.parent) / f"netproc-{os.getpid()}"
+    folder.mkdir()
+    limit = folder / ("memory.limit_in_bytes" if first.is_dir() else "memory.max")
+    if not limit.exists():
+        folder.rmdir()
+        cannot("no cgroup here limits memory")
+    limit.write_text("150M")
+    yield "sh", "-c", f'echo $$ >{folder}/cgroup.procs; exec "$@"', "sh"
+    eventually(lambda: not (folder / "cgroup.procs").read_text())
+    folder.rmdir()
 
 
 def ids(pid: int) -> set[tuple[str, int]]:
@@ -189,6 +206,29 @@ def test_our_own_processes_are_quiet_and_no_longer_than_they_live(start, tool) -
     assert quiet(tool("bpftool"), run.process.pid) == {run.process.pid, *run.pids()}
     assert first["pid"] not in run.pids()
     assert run.end() == 0
+
+
+def test_maps_that_find_no_memory_lead_to_captures_with_owners_from_the_kernel(small, start) -> None:
+    run = start(config=settings(source="auto", flows=1_000_000), prefix=small)
+    said = run.wait_for(
+        "packets are captured; the kernel tells their owners; ebpf_flows: the kernel has no memory"
+    )
+    assert said.count("ebpf_flows") == 1
+    run.wait_for("listening")
+    assert eventually(lambda: run.starts("worker0"))[0]["flags"]["source"] == "pcap"
+    assert "events" in eventually(lambda: run.starts("identity"))[0]["flags"]
+    status = eventually(lambda: run.starts("exporter"))[0]["status"]
+    assert ["ebpf_flows", "memory"] in status["degraded"]
+    assert run.end() == 0
+
+
+def test_maps_that_find_no_memory_are_one_line_where_it_insists(small, start) -> None:
+    run = start(config=settings(flows=1_000_000), prefix=small)
+    assert run.process.wait(10) == 1
+    (said,) = run.process.stderr
+    assert said.startswith(
+        "netproc-exporter: capture.source ebpf does not work here: ebpf: the kernel has no memory"
+    )
 
 
 def test_two_run_side_by_side(start, tmp_path: Path) -> None:

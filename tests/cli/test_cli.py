@@ -134,7 +134,7 @@ def test_no_privilege_is_one_line() -> None:
     done = subprocess.run(
         [
             "setpriv",
-            "--bounding-set=-net_raw",
+            "--bounding-set=-net_raw,-bpf,-sys_admin",
             "--inh-caps=-all",
             *COMMAND,
             "run",

@@ -46,6 +46,21 @@ PermitRootLogin prohibit-password
 """
 
 
+def renamed(tool: Callable[[str], str], root: Path) -> Callable[[str], str]:
+    """Find a program as `tool` does, but a copy of a name that no other process on this machine has.
+
+    Where the kernel counts, it counts for all of them.
+    """
+
+    def find(name: str) -> str:
+        path = root / f"{name}-{os.getpid()}"
+        if not path.exists():
+            shutil.copy(Path(tool(name)).resolve(), path)
+        return str(path)
+
+    return find
+
+
 class Servers:
     """Starts servers in one namespace. `tool` finds a program; `root` is a folder that every user may read."""
 

@@ -1,4 +1,4 @@
-"""Owners from the kernel itself: of processes that live for milliseconds, and of who really uses a socket.
+"""Owners of captured packets from the kernel itself: of short-lived processes, and of who really uses a socket.
 
 The real programs on this kernel. Of these tests' own names are the clients, so that nothing else passes for them.
 """
@@ -90,7 +90,7 @@ class Running:
         enter = ["nsenter", f"--net=/run/netns/{space.name}", *prefix]
         self.begun = time.monotonic()
         self.process = subprocess.Popen(
-            [*enter, sys.executable, "-P", "-m", "exporter", "run", *flags],
+            [*enter, sys.executable, "-P", "-m", "exporter", "run", "--capture.source", "pcap", *flags],
             env={**os.environ, "PYTHONPATH": str(REPO)},
             stderr=subprocess.PIPE,
             text=True,
