@@ -385,6 +385,7 @@ EVICTIONS = Family(
         ("expectations",),
         ("tombstones",),
         ("kernel_table",),
+        ("processes",),
     ),
 )
 UNLISTED_TRANSITIONS = Family(

@@ -48,7 +48,6 @@ QUALITIES = {
     int(Origin.NONE): "kernel",
     int(Origin.KERNEL): "kernel",
 }
-KNOWN = 65_536
 NAMELESS = 1 << 62
 """Below minus this: a socket whose network namespace the kernel did not tell is alone in one."""
 
@@ -67,6 +66,8 @@ class EbpfSource:
         self._scopes: dict[int, int] = {}
         """Scopes of network namespaces, by their cookies."""
         self._ends: dict[bytes, End] = {}
+        self._older: dict[bytes, End] = {}
+        """Ends by their keys, of this turn and of the last one: what is idle takes no memory here."""
         self._offset = offset()
 
     def fileno(self) -> int:
@@ -91,8 +92,7 @@ class EbpfSource:
     def turn(self) -> Iterator[Tally]:
         """Give what moved since the last turn; to be called once a second, and read to the end."""
         self._offset = offset()
-        if len(self._ends) > KNOWN:
-            self._ends.clear()
+        self._older, self._ends = self._ends, {}
         for flow in self._shard.turn():
             yield self._tally(flow)
 
@@ -119,11 +119,10 @@ class EbpfSource:
     def _end(self, packed: bytes) -> End:
         end = self._ends.get(packed)
         if end is None:
-            key = Key.read(packed)
-            transport = TRANSPORTS.get(key.transport, f"ip-{key.transport}")
-            end = self._ends[packed] = End(
-                key.cookie, transport, key.local, key.lport, key.remote, key.rport, key.overflow, packed
-            )
+            end = self._older.pop(packed, None)
+            if end is None:
+                end = _read(packed)
+            self._ends[packed] = end
         return end
 
     def _look(self, netns: int, key: bytes) -> int:
@@ -176,6 +175,12 @@ class EbpfSource:
             flow.cgroup,
             flow.raw != 0,
         )
+
+
+def _read(packed: bytes) -> End:
+    key = Key.read(packed)
+    transport = TRANSPORTS.get(key.transport, f"ip-{key.transport}")
+    return End(key.cookie, transport, key.local, key.lport, key.remote, key.rport, key.overflow, packed)
 
 
 def offset() -> float:

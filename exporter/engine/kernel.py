@@ -101,7 +101,7 @@ class Sockets:
         if state and (ended or again or state != socket.state):
             self._lives.state(conn, socket, tally)
             self.touched = True
-        if socket.reads and not ended and (conn.protocol or socket.told is not None):
+        if socket.reads and not ended and (conn.protocol or socket.idle or socket.told is not None):
             self._reading.steer(socket, received + sent)
 
     def _strange(self, tally: Tally, process: Process) -> None:

@@ -23,6 +23,8 @@ PORTS = Struct(">HH").pack
 FOREVER = float("inf")
 ENDS_AT_ONCE = 8
 """Sockets of different processes with the same ends at a time; more are taken for one."""
+MAX_KEYS = 32
+"""Sockets of one process with the same ends, one after the other or at a time."""
 REASONS = {"fin": "fin", "reset": "reset", "refused": "reset", "timeout": "timeout", "unreachable": "timeout"}
 
 
@@ -52,7 +54,11 @@ class Lives:
             socket = self._join(conn, 0 if key == conn.forward else 1, now)
         if socket is None:
             socket = self._open(end, key if initiator else mirror(key), (scope, now, initiator))
-        socket.keys = (*socket.keys, end.key)
+        keys = (*socket.keys, end.key)
+        if len(keys) > MAX_KEYS:  # the one it had longest will be met again, if it still moves
+            self._c.sockets.pop(keys[0], None)
+            keys = keys[1:]
+        socket.keys = keys
         self._c.sockets[end.key] = socket
         return socket
 

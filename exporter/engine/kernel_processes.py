@@ -4,6 +4,9 @@ What a process moved is held until it has a name, or for as long as whoever driv
 never counted under a name that it only gets later.
 """
 
+from itertools import islice
+
+from exporter import metrics as m
 from exporter.engine.accounts import KERNEL
 from exporter.engine.context import Context
 from exporter.engine.settlement import OWNED, Settlement
@@ -15,8 +18,10 @@ __all__ = ["Processes"]
 
 MAX_PROCESSES = 8192
 """Of more at a time, the names are unknown."""
-IDLE = 60.0
-"""Seconds for which a process without sockets is remembered."""
+LOOKS = 64
+"""How many of the oldest are looked at for one to forget."""
+IDLE, OVER = 60.0, 5.0
+"""Seconds for which a process without sockets is remembered, and one that has ended: its last may be still to come."""
 
 
 class Processes:
@@ -41,12 +46,30 @@ class Processes:
         by = (tally.pid, tally.start)
         process = self._known.get(by)
         if process is None:
-            if not tally.pid or tally.quality == "none" or len(self._known) >= MAX_PROCESSES:
+            if not tally.pid or tally.quality == "none" or not self._room():
                 return self._nobody
             process = self._known[by] = Process(*by)
             self._ask(process, tally.cgroup)
         process.used = tally.timestamp
         return process
+
+    def _room(self) -> bool:
+        """Tell whether one more can be remembered, if need be in place of one of the oldest without sockets."""
+        if len(self._known) < MAX_PROCESSES:
+            return True
+        for process in list(islice(self._known.values(), LOOKS)):
+            if not process.sockets and not process.held:
+                self._forget(process)
+                return True
+        self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("processes",))] += 1
+        return False
+
+    def _forget(self, process: Process) -> None:
+        del self._known[process.pid, process.start]
+        self._asked.pop(process.serial, None)
+        self.nameless.pop(process, None)
+        self._leave(process)
+        self._c.owners.drop(process)
 
     def _ask(self, process: Process, cgroup: int) -> None:
         if self._c.owners.enabled:
@@ -129,13 +152,10 @@ class Processes:
 
     def sweep(self, now: float) -> None:
         """Forget who has no sockets and moved nothing for a while."""
-        for by, process in list(self._known.items()):
-            if not process.sockets and not process.held and now - process.used > IDLE:
-                del self._known[by]
-                self._asked.pop(process.serial, None)
-                self.nameless.pop(process, None)
-                self._leave(process)
-                self._c.owners.drop(process)
+        for process in list(self._known.values()):
+            ended = process.answered and not process.serial
+            if not process.sockets and not process.held and now - process.used > (OVER if ended else IDLE):
+                self._forget(process)
 
     def repeat(self) -> None:
         """Ask everything anew: the identity process has just started."""

@@ -156,10 +156,12 @@ class Reading:
             wants = inspector.active and inspector.dissector is not None
         else:  # between two messages
             wants = conn is not None and conn.fresh and bool(conn.protocol)
-        if socket.idle > IDLE or (socket.told is False and packets > CALM):
+        unread = socket.idle > IDLE
+        if unread or (socket.told is False and packets > CALM):
             wants = False
         socket.idle = 0
-        if wants != (socket.told or False):
+        # So much comes up unasked only if a worker before us asked.
+        if wants != (socket.told or False) or (unread and socket.told is None):
             socket.told = wants
             self._inspect(socket.keys[-1], wants)
 

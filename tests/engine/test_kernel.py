@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter import metrics as m
+from exporter.engine import kernel_processes
 from exporter.model import Gone, Listing, SocketRow, Watch, Whose
 from tests.engine.counted import ANY, HERE, THERE, Counted, key, moved
 from tests.engine.frames import End
@@ -192,6 +193,40 @@ def test_processes_are_forgotten(rig):
     assert gone.serial == rig.serials[10]
     rig.turn(moved(key(PORT, ANY, 3), got=(1, 60), state="listen"), answer=False)
     assert len(rig.outbox(Whose)) == 1
+
+
+def test_processes_that_ended_make_room(rig, monkeypatch):
+    """More processes than are remembered, each for a moment; and one with a socket, which stays."""
+    monkeypatch.setattr(kernel_processes, "MAX_PROCESSES", 20)
+    rig.names |= {pid: f"p{pid}" for pid in range(1000, 1100)}
+    rig.turn(moved(key(), sent=(1, 1)))
+    for pid in range(1000, 1100):
+        end = key(End("10.0.0.1", pid), THERE, pid)
+        rig.turn(
+            moved(end, sent=(1, 100), pid=pid, state="closed", ended="fin", initiator=1), gap=0.01
+        ).settle()
+    assert {name: sent for name, (_, sent) in rig.by_process().items()} == {"curl": 1} | {
+        f"p{pid}": 100 for pid in range(1000, 1100)
+    }
+    assert len(rig.sockets.processes._known) == 20
+
+
+def test_more_processes_with_sockets_than_are_remembered(rig, monkeypatch):
+    monkeypatch.setattr(kernel_processes, "MAX_PROCESSES", 1)
+    rig.turn(moved(key()), moved(key(PORT, THERE, 2), sent=(1, 100), pid=11)).settle()
+    assert rig.by_process() == {"unknown": (0, 100)}
+    assert rig.of(m.EVICTIONS, "", "processes") == 1
+
+
+def test_a_process_that_opens_the_same_socket_again_and_again(rig):
+    here, there = End("10.0.0.1", 123), End("192.0.2.1", 123)
+    for cookie in range(100):
+        rig.turn(moved(key(here, there, cookie, "udp"), sent=(1, 76)))
+    rig.settle()
+    assert rig.by_process() == {"curl": (0, 7600)}
+    assert len(rig.engine.context.sockets) <= 32
+    rig.over()
+    assert not rig.engine.context.sockets
 
 
 def test_a_new_identity_process_is_asked_anew(rig):

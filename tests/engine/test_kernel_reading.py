@@ -221,3 +221,13 @@ def test_after_a_loss_of_more_than_a_number_can_tell_nothing_is_waited_for(rig):
     exchange(rig, talk, key())
     rig.turn(moved(key(), got=(2, 200))).settle()
     assert not rig.defects
+
+
+def test_what_a_worker_before_asked_for_is_turned_off(rig):
+    talk = Talk()
+    rig.see(key(), talk.c("PA", b"\0\1\2 no protocol" * 20), sent=True)
+    for _ in range(100):
+        rig.see(key(), talk.c("PA", b"\0\1\2 no protocol" * 20), sent=True)
+    for _ in range(3):
+        rig.turn(moved(key(), sent=(100, 20_000)))
+    assert rig.steered == [(key().key, False)]
