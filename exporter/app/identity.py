@@ -35,7 +35,7 @@ SOON = 2.0
 """Seconds until we look again for who lives behind an interface: it is made before its first process."""
 PAUSE, LONG_PAUSE = 0.001, 0.004
 """Seconds from one turn with something to do to the next: a turn costs as much as a question. The longer one where
-nobody can be missed: the kernel tells of new processes, or there have been none in the last seconds."""
+nobody can be missed: the kernel tells of new processes, or there have been none in the last second."""
 OFTEN = 1.25
 """It pauses where turns follow each other within so many pauses: who gathers questions himself is not kept waiting."""
 GAP = 0.1
@@ -103,7 +103,7 @@ class Identity:
             until = now
         if self.asked:
             self.asked = False
-            hurry = not self.sources.told and (holders := self.sources.holders) and holders.young
+            hurry = not self.sources.told and (holders := self.sources.holders) and holders.busy(now)
             pause = PAUSE if hurry else LONG_PAUSE
             if now - self.turned < pause * OFTEN and until > now:
                 time.sleep(min(pause, until - now))

@@ -79,7 +79,8 @@ worker needs is added."""
 
 NO_PRIVILEGE = (
     "no privilege to capture packets: run as root, or grant the capability NET_RAW "
-    "(systemd: AmbientCapabilities=CAP_NET_RAW CAP_SYS_PTRACE CAP_DAC_READ_SEARCH; "
+    "(systemd: AmbientCapabilities=CAP_NET_RAW CAP_SYS_PTRACE CAP_DAC_READ_SEARCH CAP_BPF CAP_PERFMON CAP_NET_ADMIN, "
+    "of which the last three suffice where the kernel counts; "
     "Kubernetes: runAsUser: 0 and securityContext.capabilities.add)"
 )
 

@@ -17,6 +17,7 @@ __all__ = ["Holders"]
 
 YOUNG = 5.0
 """Seconds for which a process counts as new: it may open its sockets later."""
+JUST = 1.0
 RECENT = 64
 """Processes remembered because they held a socket lately."""
 FREE, FEW = 16, 2
@@ -170,6 +171,10 @@ class Holders:
         for pid in pids[-FREE:]:
             if self.proc.inode(pid, fd) == inode:
                 self.add(inode, pid << 32 | fd)
+
+    def busy(self, now: float) -> bool:
+        """Tell whether processes were begun in the last second: such may end at any moment."""
+        return bool(self.young) and now - next(reversed(self.young.values())) < JUST
 
     # -- a sweep over all ----------------------------------------------------------------------------------------------
 

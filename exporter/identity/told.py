@@ -56,7 +56,10 @@ class Running(NamedTuple):
 
 
 class Record:
-    """One socket's owner. Times are nanoseconds of the monotonic clock; `closed` is 0 while it is open."""
+    """One socket's owner. Times are nanoseconds of the monotonic clock; `closed` is 0 while it is open.
+
+    `process` is a pid and the nanoseconds from boot to its start.
+    """
 
     __slots__ = ("closed", "cookie", "local", "opened", "origin", "place", "process")
 
@@ -69,7 +72,7 @@ class Record:
         self.take(told)
 
     def take(self, told: Ends) -> None:
-        self.process = Running(told.tgid, ticks(told.start))
+        self.process = (told.tgid, told.start)
         self.origin = told.origin
 
     def open_at(self, when: int) -> bool:
@@ -208,10 +211,11 @@ class Told:
             record = self.receiver(scope, end, when)
         if record is None:
             return None
-        owner = self.owner(record.process, now)
+        pid, start = record.process
+        owner = self.owner(Running(pid, ticks(start)), now)
         if owner is None:
             return None
-        sure = record.origin in SURE and record.process[0] != INIT
+        sure = record.origin in SURE and pid != INIT
         return Use(owner, sure, bound, record.origin is Origin.LISTENER, not record.closed)
 
     def receiver(self, scope: int, end: End, when: int) -> Record | None:

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.app.user import choose
 from exporter.config import Capture, Config, Ebpf, Web
 from exporter.ebpf.filters import FilterHandles
 from exporter.ebpf.layout import Handles
@@ -169,6 +171,28 @@ def test_without_net_raw_it_counts_all_the_same(start) -> None:
         run = start(config=settings(), prefix=("setpriv", "--bounding-set=-net_raw", "--inh-caps=-all"))
         run.wait_for("listening")
         assert port in eventually(lambda: run.starts("worker0"))[0]["ports"]
+
+
+@pytest.fixture
+def anybodys() -> Iterator[Path]:
+    """Make a folder that every user may write into."""
+    with tempfile.TemporaryDirectory(prefix="netproc-") as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def test_a_user_with_the_capabilities_needs_no_root(anybodys: Path, start) -> None:
+    if choose("nobody") == "unreadable_installation":
+        cannot("no other user can read this checkout")
+    granted = "-all,+bpf,+perfmon,+net_admin"
+    become = ("setpriv", "--reuid=1234", "--regid=1234", "--clear-groups")
+    with talk() as port:
+        prefix = (*become, f"--inh-caps={granted}", f"--ambient-caps={granted}")
+        run = start(config=settings(), folder=anybodys, prefix=prefix)
+        run.wait_for("listening")
+        assert port in eventually(lambda: run.starts("worker0"))[0]["ports"]
+    for pid in (run.process.pid, *run.pids()):
+        assert "CapPrm:\t0000000000000000\n" in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_a_kill_of_the_supervisor_unloads_all_within_a_second(start, tool) -> None:

@@ -18,7 +18,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.netns, pytest.mark.
 TRANSPORTS = {"tcp": TCP, "udp": UDP}
 LONG = 0.3
 IPERF3 = (
-    ("-t", "1", "-b", "1500M"),
+    # The books are what is tested, not speed: a busy machine too must lose nothing here.
+    ("-t", "1", "-b", "500M"),
     ("-t", "1", "-b", "400M", "-R"),
     ("-u", "-t", "1", "-b", "40M", "-l", "1200"),
 )

@@ -9,6 +9,7 @@ import subprocess
 import time
 import tracemalloc
 from contextlib import suppress
+from itertools import chain
 
 import pytest
 
@@ -30,15 +31,20 @@ def talks(count):
         yield Talk(End("192.0.2.1", 1024 + number % 60_000), End("10.0.0.1", 80 + number // 60_000))
 
 
-def test_bytes_a_connection(capsys):
-    """Open, settled, owned, and nothing said yet."""
-    frames = [frame for one in talks(CROWD) for frame in one.handshake(1460)]
-    rig = Rig()
-    rig.put(*frames[:30]).answer("nginx").settle()
+def asked(one):
+    return [*one.handshake(1460), one.c("PA", GET), one.s("A"), one.s("PA", OK), one.c("A")]
+
+
+@pytest.mark.parametrize("said", [lambda one: one.handshake(1460), asked], ids=["nothing", "a request"])
+def test_bytes_a_connection(capsys, said):
+    """Open, settled, owned, and nothing under way."""
+    talk = [said(one) for one in talks(CROWD)]
+    rig = Rig(listen=False)
+    rig.put(*chain(*talk[:10])).answer("nginx").settle()
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    rig.put(*frames[30:], gap=0.00001).answer("nginx").settle()
+    rig.put(*chain(*talk[10:]), gap=0.00001).answer("nginx").settle()
     gc.collect()
     each = (tracemalloc.get_traced_memory()[0] - before) / (CROWD - 10)
     tracemalloc.stop()

@@ -149,6 +149,8 @@ def test_new_processes_are_read_without_a_sweep(tree):
     holders.look(wanted, 0.1)
     assert not wanted
     assert holders.known(78) == [8]
+    assert holders.busy(0.5)
+    assert not holders.busy(1.2)
 
 
 def test_who_inherited_it_and_from_whom(tree):

@@ -106,14 +106,14 @@ def test_the_newest_of_too_many_questions_is_answered_first(rig, closing):
         rig.resolver.ask(0, Ask(serial, 0, "udp", LO, 1, LO, port, time.time()), rig.now)
     near, far = client.getsockname()[1], server.getsockname()[1]
     rig.resolver.ask(0, Ask(77_777, 0, "tcp", LO, near, LO, far, time.time()), rig.now)
-    begun = time.process_time()
-    for _ in range(3):  # in the second and third a sweep looks for its holder
+    answers = {}
+    while not ((found := answers.get(77_777)) and found.owner):  # at the second look, after a sweep in slices
+        begun = time.process_time()
         rig.resolver.work(rig.now)
-    spent = time.process_time() - begun
-    answers = {answer.serial: answer for answer in rig.answers()}
+        assert time.process_time() - begun < 0.25
+        answers.update((answer.serial, answer) for answer in rig.answers())
+        assert rig.resolver.new  # others still wait
     assert answers[77_777].owner.pid == os.getpid()
-    assert len(answers) < 3_000
-    assert spent < 0.5
     while rig.resolver.new:  # and nobody is forgotten
         rig.resolver.work(rig.now)
         answers.update((answer.serial, answer) for answer in rig.answers())

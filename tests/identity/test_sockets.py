@@ -305,6 +305,8 @@ def test_dumps_list_what_is_connected(rig, closing, method):
     client, _ = connect(closing)
     rig = rig(method=method)
     rig.sources.own.prepare(rig.now)
+    while unread := rig.sources.reading():
+        unread.step()
     rows = {row.end: row for row in rig.sources.own.dump("tcp", CONNECTED)}
     local, remote = ends(client)
     end = End("tcp", socket.inet_aton(local[0]), local[1], socket.inet_aton(remote[0]), remote[1])
