@@ -13,9 +13,8 @@ from exporter.export.names import ShortNames
 from exporter.export.negotiate import Wish
 from exporter.export.prometheus import Renderer
 from exporter.flow.connection import Connection, View
-from exporter.flow.exchange import Outcome
 from exporter.ledger import Ledger
-from exporter.model import IdentityKey, Kind, Message
+from exporter.model import IdentityKey
 
 __all__ = ["fill", "identities", "run"]
 
@@ -63,11 +62,9 @@ def _view(who: IdentityKey, protocol: str, far: str) -> tuple[View, Connection]:
 
 
 def _requests(accounts: Accounts, view: View, protocol: str) -> None:
-    message = Message(kind=Kind.REQUEST)
     for operation in OPERATIONS:
         for status in STATUSES:
-            outcome = Outcome(0, operation, status, status == "4xx", 0.0123, 0.0, message, message)
-            accounts.outcome(view, (protocol, operation, status), outcome)
+            accounts.outcome(view, (protocol, operation, status), (0, status == "4xx", 0.0123))
 
 
 def _speak(accounts: Accounts, who: IdentityKey, protocol: str, far: str) -> None:

@@ -19,9 +19,9 @@ import pcap
 
 from bench.support.space import pin
 from exporter import metrics
+from exporter.app.child import Begun
+from exporter.app.pcap_part import PcapPart
 from exporter.app.worker import Worker
-from exporter.capture.meters import Meters
-from exporter.capture.pcap import PcapSource
 from exporter.config import Capture, Config
 from exporter.identity.channel import Channel
 from exporter.identity.stats import Stats
@@ -81,10 +81,10 @@ class Ours:
         memory = memoryview(mmap.mmap(-1, 64 << 20))
         self.worker = Worker(config, self.ledger, memory, Channel(there, Stats()))
         self.worker.engine.context.places.learn(Addresses(0, (ip_address(LOCAL).packed,)))
-        self.source = self.worker.source = PcapSource(config.capture, self.worker.attach)
-        self.source.open()
-        self.worker.meters = Meters(self.ledger, self.source)
-        self.fd = self.source.fileno()
+        begun = Begun(config, {"index": "0", "count": "1"})
+        self.part = PcapPart(begun, self.worker.engine, self.ledger, self.worker.defect)
+        self.worker.part = self.part
+        self.fd = self.part.fileno()
         gc.collect()  # as the worker does
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -94,7 +94,7 @@ class Ours:
 
     def totals(self) -> tuple[int, int]:
         self.worker.engine.tick(time.time())
-        self.worker.meters.read()
+        self.part.meter()
         sums = dict.fromkeys((metrics.CAPTURED_PACKETS, metrics.LOST_PACKETS), 0.0)
         for row in self.ledger.rows.values():
             if row.key[0] in sums:

@@ -6,15 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from statistics import median, quantiles
 
 import msgspec
 
 from bench.support.packets import Packets, interfaces
 from bench.support.served import Scraper, filled, move, serve
+from exporter.app.child import Begun
+from exporter.app.pcap_part import PcapPart
 from exporter.app.worker import Worker
-from exporter.capture.meters import Meters
-from exporter.capture.pcap import PcapSource
 from exporter.config import Capture, Config
 from exporter.identity.channel import Channel
 from exporter.identity.stats import Stats
@@ -45,20 +46,13 @@ def _times(series: int, rounds: int) -> dict[str, float]:
     return {"ms": median(times), "most": max(times), "publish": median(publications), "series": there}
 
 
-class Shard:
-    """A worker's loop in this process, with the seconds from the kernel's time of each packet until it is read."""
+class Timed(PcapPart):
+    """Captures that note how long each packet waited to be read."""
 
-    def __init__(self, config: Config, ledger: Ledger, buffer: memoryview) -> None:
-        self.delays: list[float] = []
-        self._kept, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.worker = Worker(config, ledger, buffer, Channel(there, Stats()))
-        self.worker.engine.context.places.learn(Addresses(0, (bytes((10, 9, 0, 1)),)))
-        self.worker.source = PcapSource(config.capture, self._attach)
-        self.worker.source.open()
-        self.worker.meters = Meters(ledger, self.worker.source)
+    delays: list[float]
 
-    def _attach(self, interface: Interface):  # type: ignore[no-untyped-def]  # the source's own type
-        take, note = self.worker.attach(interface), self.delays.append
+    def _attach(self, interface: Interface) -> Callable[[float, bytes], None]:
+        take, note = super()._attach(interface), self.delays.append
 
         def frame(now: float, data: bytes) -> None:
             note(time.time() - now)
@@ -66,10 +60,22 @@ class Shard:
 
         return frame
 
+
+class Shard:
+    """A worker's loop in this process, with the seconds from the kernel's time of each packet until it is read."""
+
+    def __init__(self, config: Config, ledger: Ledger, buffer: memoryview) -> None:
+        self.delays = Timed.delays = []
+        self._kept, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.worker = Worker(config, ledger, buffer, Channel(there, Stats()))
+        self.worker.engine.context.places.learn(Addresses(0, (bytes((10, 9, 0, 1)),)))
+        begun = Begun(config, {"index": "0", "count": "1"})
+        self.part = self.worker.part = Timed(begun, self.worker.engine, ledger, self.worker.defect)
+
     def run(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            if not self.worker.source.poll(0.02):
+            if not self.part.source.poll(0.02):
                 self.worker.drained = time.time()
             self.worker._by_clock(time.time())
 
@@ -100,7 +106,7 @@ def _delays(series: int, seconds: float) -> dict[str, float]:
             other.wait()
             packets.end()
             shard.run(1)
-        shard.worker.meters.read()
+        shard.part.meter()
     return found
 
 
