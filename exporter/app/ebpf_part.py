@@ -18,7 +18,8 @@ from exporter.model import SocketRow
 
 __all__ = ["EbpfPart"]
 
-BATCH = 4096
+BATCH, BATCHES = 4096, 16
+"""Packets read at once; and how often before a turn, which takes the whole ring and does not go on for ever."""
 GATHER = 0.02
 """Packets that come up are read so seldom: they bear the kernel's time, and waking for each costs more than reading."""
 
@@ -73,8 +74,9 @@ class EbpfPart:
         self._turned = now
         tallies = self.source.turn()
         first = next(tallies, None)
-        while self.source.dispatch(self._sockets.sight, BATCH) == BATCH:
-            pass
+        for _ in range(BATCHES):
+            if self.source.dispatch(self._sockets.sight, BATCH) < BATCH:
+                break
         self._ledger.turned = self.source.turned
         if first is not None:
             self._sockets.turned(chain((first,), tallies))

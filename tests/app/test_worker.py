@@ -1,4 +1,4 @@
-"""What a worker does when our own code fails at a packet."""
+"""A worker's loop: what it does when our own code fails, and when it publishes."""
 
 import socket
 
@@ -52,3 +52,66 @@ def test_a_defect_is_counted_and_told_of_once(worker, capsys):
     said = capsys.readouterr().err
     assert said.count("a packet could not be read") == 1
     assert "RuntimeError: a defect" in said
+
+
+class Counting(Broken):
+    """A source whose turns are whole when the test says so."""
+
+    def __init__(self):
+        self.said = []
+        self.may, self.whole = True, False
+
+    def poll(self):
+        return 0
+
+    def ready(self, _now):
+        return self.may
+
+    def turn(self, _now):
+        self.said.append("turn")
+
+    def complete(self):
+        return self.whole
+
+    def published(self):
+        self.said.append("published")
+
+
+@pytest.fixture
+def counting(worker):
+    worker.part = Counting()
+    return worker.part
+
+
+def test_a_turn_is_published_when_it_is_whole_and_once(worker, counting):
+    worker._by_clock(1000.0)
+    worker._by_clock(1000.5)
+    assert counting.said == ["turn"]
+    counting.whole = True
+    worker._by_clock(1000.6)
+    worker._by_clock(1000.7)
+    assert counting.said == ["turn", "published"]
+
+
+def test_the_last_turn_is_published_before_the_next_one(worker, counting):
+    worker._by_clock(1000.0)
+    worker._by_clock(1001.0)
+    assert counting.said == ["turn", "published", "turn"]
+
+
+def test_a_turn_that_must_wait_is_tried_again_soon(worker, counting):
+    worker._by_clock(1000.0)
+    counting.may = False
+    worker._by_clock(1001.0)
+    assert counting.said == ["turn"]
+    assert 1001 < worker._due["tick"] < 1001.1  # not at once: it would spin
+    counting.may = True
+    worker._by_clock(1001.1)
+    assert counting.said == ["turn", "published", "turn"]
+
+
+def test_what_does_not_fit_into_the_file_stays_in_the_kernel(worker, counting, monkeypatch):
+    monkeypatch.setattr(worker.ledger, "publish", lambda _buffer: False)
+    counting.whole = True
+    worker._by_clock(1000.0)
+    assert counting.said == ["turn"]

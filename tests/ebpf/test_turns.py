@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from exporter.capture.ebpf import dealt
 from exporter.ebpf import libbpf
 from exporter.ebpf.kernel import Sizes
 from exporter.ebpf.layout import Health, Key
@@ -130,6 +131,7 @@ def test_workers_share_by_connection(watch, space):
                 continue
             ends = (key.transport, frozenset({key.lport, key.rport}))
             assert place.setdefault(ends, worker) == worker
+            assert dealt((key.local, key.lport), (key.remote, key.rport), 3) == worker
             number[worker] += 1
             sent += flow.sent if key.transport == 17 else 0
         shard.release()
