@@ -18,6 +18,7 @@ from exporter.formats.tls_records import (
     CHANGE_CIPHER_SPEC,
     CLIENT_HELLO,
     HANDSHAKE,
+    KINDS,
     MAX_RECORD,
     MESSAGES,
     RECORD,
@@ -96,16 +97,18 @@ class _Tls(Parser):
         at, need = (0, 5) if state.begun else self._first(side, data, found)
         end = len(data)
         while end - at >= need and not state.done:
-            kind, version, size = RECORD.unpack_from(data, at)
-            if version >> 8 != 3 or not CHANGE_CIPHER_SPEC <= kind <= 24 or size > MAX_RECORD:
+            kind, version, size = RECORD(data, at)
+            if version >> 8 != 3 or kind not in KINDS or size > MAX_RECORD:
                 raise ParseError("record")
             if kind == APPLICATION_DATA and not self._is_early(side):
                 self._encrypted(side, found)
-            elif end - at < 5 + size:
+                continue
+            stop = at + 5 + size
+            if stop > end:
                 need = 5 + size
             else:
-                self._record(side, kind, data[at + 5 : at + 5 + size], found)
-                at += 5 + size
+                self._record(side, kind, data[at + 5 : stop], found)
+                at = stop
         if not state.done:
             state.inbox.keep(data[at:], need)
 

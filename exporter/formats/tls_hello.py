@@ -18,6 +18,9 @@ TICKET, PSK, EARLY_DATA, VERSIONS, KEY_SHARE, ECH = 35, 41, 42, 43, 51, 0xFE0D
 # Lists are read at positions: a cursor's calls took a third of what a whole hello may cost.
 _ENTRY = Struct(">HH").unpack_from
 _NAME = Struct(">BH").unpack_from
+_HELLO = Struct(">H32sB").unpack_from
+_START = 35
+"""How both hellos begin: version, random, the length of the session's id."""
 
 _MAX_EXTENSIONS = 128
 _MAX_PROTOCOLS = 32
@@ -103,11 +106,12 @@ class ClientHello:
     __slots__ = ("ciphers", "extensions", "random", "session", "version")
 
     def __init__(self, data: bytes, *, dtls: bool = False) -> None:
-        reader = Reader(data)
-        self.version = reader.u16()
-        """The legacy version: what a TLS 1.3 client calls itself to old servers."""
-        self.random = reader.take(32)
-        self.session = reader.take(reader.u8())
+        if len(data) < _START:
+            raise ShortError
+        self.version, self.random, size = _HELLO(data)
+        """`version` is the legacy one: what a TLS 1.3 client calls itself to old servers."""
+        reader = Reader(data, _START)
+        self.session = reader.take(size)
         if len(self.session) > 32:
             raise ParseError("session")
         if dtls:

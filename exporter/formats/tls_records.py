@@ -12,6 +12,7 @@ __all__ = [
     "CHANGE_CIPHER_SPEC",
     "CLIENT_HELLO",
     "HANDSHAKE",
+    "KINDS",
     "MAX_RECORD",
     "MESSAGES",
     "RECORD",
@@ -23,7 +24,9 @@ __all__ = [
 CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 CLIENT_HELLO, SERVER_HELLO, CERTIFICATE, SERVER_HELLO_DONE = 1, 2, 11, 14
 
-RECORD = Struct(">BHH")
+KINDS = frozenset(range(20, 25))
+"""The records of TLS; 24 are heartbeats (RFC 6520)."""
+RECORD = Struct(">BHH").unpack_from
 MAX_RECORD = 16384 + 2048
 MESSAGES = frozenset({0, 1, 2, 3, 4, 5, 8, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 67})
 
