@@ -7,9 +7,10 @@ The wiring (all of it):
   worker's `descriptors()` to inherit and its `flag()`; no handles: `loaded.reason`, of the words of `ebpf/support.py`.
   It keeps `loaded` for life; nothing is pinned.
 - worker: `table = Table(FilterHandles.parse(flag))`, then `engine.offload(table)` and `source.offload = table`, both
-  before `source.open()`. Nothing else: each handle gets the filter when it is opened, and `engine.tick` chooses what
-  is counted below, reads it and forgets it. `table.failed` has interfaces that do without, and why (`link_type`, or a
-  word of `libbpf.REASONS`); to be exported like other degradations, component `offload`.
+  before `source.open()`; a `BpfError` of `Table` (its `reason`) means to do without. Nothing else: each handle gets the
+  filter when it is opened, and `engine.tick` chooses what is counted below, reads it and forgets it. `table.failed` has
+  interfaces that do without, and why (`link_type`, or a word of `libbpf.REASONS`); to be exported like other
+  degradations, component `offload`.
 - sandbox: the worker needs no capability for it from Linux 5.19 on, as for `worker_ebpf` (`policy.MAPS`), and the
   bpf() call. SO_ATTACH_BPF with an inherited program never needs one.
 
@@ -20,6 +21,7 @@ again just when its connection goes below may be missed as such; the counts are 
 import mmap
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from exporter.capture import bpf
 from exporter.ebpf import maps
@@ -119,7 +121,8 @@ class Table:
 
     def forget(self, row: int) -> None:
         if key := self._keys.pop(row, None):
-            maps.discard(self._handles.known, key)
+            with suppress(BpfError):  # it is not there: it could not be entered either
+                maps.discard(self._handles.known, key)
 
     def free(self, row: int) -> None:
         self._free.append(row)

@@ -273,6 +273,8 @@ class Engine:
     def sweep(self, now: float) -> None:
         """End what timed out, and see how stale the rest is; every few seconds."""
         self._orphans(now)
+        if self._offloaded is not None:
+            self._offloaded.catch_up()
         self._sweep.sweep(now)
         if self._sockets is not None:
             self._sockets.processes.sweep(now)

@@ -151,7 +151,7 @@ class Offloaded:
             self._kernel.free(one.row)
         for conn, taken in list(self._taken.items()):
             for one in taken:
-                self._add(one)
+                one.idle = 0 if self._add(one) else one.idle + 1
             if min(one.idle for one in taken) >= IDLE or self._kernel.opened(taken[0].row):
                 self.recall(conn)
         for one in chain.from_iterable(self._given_up.values()):
@@ -159,6 +159,12 @@ class Offloaded:
         self._quiet, self._given_up = self._given_up, {}
         if self._busy():
             self._choose()
+
+    def catch_up(self) -> None:
+        """Add what was counted, so that nothing seems idle that is not; before timeouts are looked at."""
+        self._kernel.look()
+        for one in chain.from_iterable(self._taken.values()):
+            self._add(one)
 
     def _busy(self) -> bool:
         if sum(len(table) for port in self._ports.values() for table in port.tables.values()) <= FEW:
@@ -238,13 +244,11 @@ class Offloaded:
 
     # -- counts ----------------------------------------------------------------------------------------------------
 
-    def _add(self, one: Taken) -> None:
-        """Add what a row counted since it was last read."""
+    def _add(self, one: Taken) -> bool:
+        """Add what a row counted since it was last read, if it did."""
         before = one.count
         if self._kernel.packets(one.row) == before.packets:
-            one.idle += 1
-            return
-        one.idle = 0
+            return False
         now = one.count = self._kernel.read(one.row)
         packets, size = now.packets - before.packets, now.bytes - before.bytes
         at = now.last * 1e-9 + self._kernel.offset
@@ -264,6 +268,7 @@ class Offloaded:
             if more:
                 port.ignore(reason, 0, more)
         self._c.ledger.values[self._estimated] += now.estimated - before.estimated
+        return True
 
     def _late(self, one: Taken, now: float, packets: int, size: int) -> Half | None:
         """Give the direction that packets without a connection belong to; None: they were counted as late ones."""

@@ -112,6 +112,9 @@ class Twins:
         self.plain = [Twin(None, settings, deal) for deal in deals]
         self.offloaded = [Twin(self.filters, settings, deal) for deal in deals]
         self.all = [*self.plain, *self.offloaded]
+        self.turn = TURN
+        self.sweeping = False
+        """Whether timeouts are looked at, ten times a second."""
         self.restless = False
         """Whether interfaces are asked for anew every fourth turn."""
         self._stop = threading.Event()
@@ -119,18 +122,21 @@ class Twins:
         self._thread.start()
 
     def _loop(self) -> None:
-        due = 0.0
+        due = swept = 0.0
         quiet = turn = 0
         while quiet < 100:
             count = sum(one.read() for one in self.all)
             quiet = 0 if count or not self._stop.is_set() else quiet + 1
             if time.monotonic() >= due:
-                due = time.monotonic() + TURN
+                due = time.monotonic() + self.turn
                 turn += 1
                 for one in self.all:
                     one.tick()
                     for name in one.source.up() if self.restless and not turn % 4 else ():
                         one.source.renew(name)
+            for one in self.all if self.sweeping and time.monotonic() >= swept + 0.1 else ():
+                one.engine.sweep(time.time())
+                swept = time.monotonic()
             if not count:
                 time.sleep(0.005)
 
@@ -273,6 +279,7 @@ def echo(address: str, port: int) -> None:
 def datagrams(address: str, port: int, count: int, size: int) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as one:
+        one.bind(("", 7000))
         one.connect((address, port))
         for number in range(count):
             with suppress(ConnectionRefusedError):  # where nobody listens
@@ -371,6 +378,18 @@ def crowded(objects: str) -> Any:
                     sockets[number % 12].sendto(b"x" * 100, (FAR, 7002))
                     if number % 20 == 19:
                         time.sleep(0.003)
+        return twins.compare()
+
+
+def patient(objects: str) -> Any:
+    """Timeouts that are shorter than a turn."""
+    with other_end() as run:
+        run("echo", FAR, 7002)
+        twins = Twins(objects, flow={"timeouts": {"udp": 1}})
+        datagrams(FAR, 7002, 4000, 20)
+        twins.turn = 2.5
+        twins.sweeping = True
+        datagrams(FAR, 7002, 40_000, 20)
         return twins.compare()
 
 
