@@ -137,14 +137,14 @@ PEER_RECEIVE_BYTES = Family(
     "netproc.peer.receive",
     "By",
     Kind.COUNTER,
-    "IP bytes that the process received, by where the other end is.",
+    "IP bytes that the process received, by where the other end is (unknown: a listener's, before there is one).",
     ("remote_scope",),
 )
 PEER_TRANSMIT_BYTES = Family(
     "netproc.peer.transmit",
     "By",
     Kind.COUNTER,
-    "IP bytes that the process sent, by where the other end is.",
+    "IP bytes that the process sent, by where the other end is (unknown: a listener's, before there is one).",
     ("remote_scope",),
 )
 CONNECTIONS = Family(

@@ -259,9 +259,10 @@ class Engine:
 
     def reap(self, now: float) -> None:
         """Settle and end what is due; four times a second."""
+        if self._sockets is not None and self._sockets.processes.nameless:
+            return  # what they hold may be the other ends of these
         self.settlement.due(now)
-        if self._sockets is None or not self._sockets.processes.nameless:
-            self.lifecycle.finish(now)
+        self.lifecycle.finish(now)
 
     def tick(self, now: float) -> None:
         """Bring the ledger up to date; each second, before it is published."""

@@ -8,7 +8,7 @@ from exporter import metrics as m
 from exporter.engine import kernel_processes
 from exporter.model import Gone, Listing, SocketRow, Watch, Whose
 from tests.engine.counted import ANY, HERE, THERE, Counted, key, moved
-from tests.engine.frames import End
+from tests.engine.frames import End, Talk
 
 LO, PORT = End("127.0.0.1", 40_000), End("127.0.0.1", 80)
 CLIENT, SERVER = key(LO, PORT, 1), key(PORT, LO, 2)
@@ -310,6 +310,23 @@ def test_what_never_became_a_connection(rig, ended, reason, failure, turns):
     assert rig.moved(m.CONNECTIONS_CLOSED) == {("curl", ("unknown", "tcp", reason)): 1}
     assert rig.moved(m.CONNECTIONS_OPENED) == {("curl", ("unknown", "tcp", "local")): 1}
     assert rig.by_process() == {"curl": (0, 60 * turns)}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_end_waits_for_the_name_of_the_other(rig, order):
+    """Both were seen, the connection is old enough to be entered, and one process is known already."""
+    rig.turn(moved(key(End("10.0.0.1", 1), THERE, 9)))
+    talk = Talk(LO, PORT)
+    rig.see(CLIENT, talk.c("S"), sent=True).see(SERVER, talk.c("PA", b"?"), sent=False)
+    ends = [
+        moved(CLIENT, sent=(1, 100), initiator=1, at=rig.now),
+        moved(SERVER, pid=11, initiator=0, at=rig.now),
+    ]
+    rig.turn(*ends[::order], answer=False, gap=5)
+    rig.engine.reap(rig.now)
+    rig.tell().settle()
+    opened = {(process, labels[2]): n for (process, labels), n in rig.moved(m.CONNECTIONS_OPENED).items()}
+    assert opened == {("curl", "local"): 1, ("nginx", "remote"): 1}
 
 
 @pytest.mark.parametrize("order", [1, -1])
