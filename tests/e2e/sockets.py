@@ -89,3 +89,9 @@ class Unheld:
     def icmp(self, way: str, transport: str = "icmp") -> int:
         """Bytes that came `in` or went `out`; of icmp or icmpv6."""
         return self._listed("counter", f"{transport}_{way}")["bytes"]
+
+    def total(self) -> int:
+        """Bytes that no socket took or sent, and all of ICMP."""
+        kinds = [(way, kind) for way in ("in", "out") for kind in ("icmp", "icmpv6")]
+        ports = self.ports("tcp").total() + self.ports("udp").total()
+        return ports + sum(self.icmp(*kind) for kind in kinds)
