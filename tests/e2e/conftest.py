@@ -1,8 +1,9 @@
 """Namespaces, servers and exporters for the tests here, and their end."""
 
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from typing import Any
 import pytest
 
 from tests.e2e.clients import Clients
+from tests.e2e.containers import Container, contained
 from tests.e2e.netns import Namespace, Pair
 from tests.e2e.running import Exporter
 from tests.e2e.servers import Servers
 
+REPO = Path(__file__).resolve().parents[2]
 HERE = {"http": 8080, "tls": 8443, "dns": 53, "ssh": 2222, "postgres": 5432, "iperf3": 5201}
 THERE = {"http": 8081, "tls": 8444, "dns": 5300, "ssh": 2223, "postgres": 5433, "iperf3": 5202}
 SLOW = {"http": 8090, "dns": 5390}
@@ -99,8 +102,13 @@ def on_veth(start: Start, pair: Pair) -> Callable[..., Exporter]:
 @pytest.fixture
 def served(pair: Pair, public: Path, tool: Callable[[str], str]) -> dict[str, Path]:
     """Start every server in both namespaces; give the ssh keys."""
+    return serve((pair.here, pair.there), public, tool)
+
+
+def serve(places: Sequence[Namespace], public: Path, tool: Callable[[str], str]) -> dict[str, Path]:
+    """Start every server here and there; give the ssh keys."""
     keys = {}
-    for name, namespace, ports in (("here", pair.here, HERE), ("there", pair.there, THERE)):
+    for name, namespace, ports in zip(("here", "there"), places, (HERE, THERE), strict=True):
         servers = Servers(namespace, public, tool)
         servers.nginx(ports["http"], ports["tls"])
         servers.dnsmasq(ports["dns"])
@@ -111,11 +119,36 @@ def served(pair: Pair, public: Path, tool: Callable[[str], str]) -> dict[str, Pa
 
 
 @pytest.fixture
+def cells(pair: Pair) -> Iterator[list[Container]]:
+    """Make a container at each end of the pair: here, there."""
+    with contained(pair.here, pair.there) as made:
+        yield made
+
+
+@pytest.fixture
 def clients(pair: Pair) -> list[tuple[Clients, dict[str, int], str]]:
     """Clients in both directions and both versions of IP, with the ports and the side of the servers they want."""
+    return everyone(pair.here, pair.there)
+
+
+def everyone(here: Namespace, there: Namespace) -> list[tuple[Clients, dict[str, int], str]]:
+    """Clients as above, in namespaces or containers."""
     return [
-        (Clients(pair.there, pair.here4), HERE, "here"),
-        (Clients(pair.there, pair.here6), HERE, "here"),
-        (Clients(pair.here, pair.there4), THERE, "there"),
-        (Clients(pair.here, pair.there6), THERE, "there"),
+        (Clients(there, Pair.here4), HERE, "here"),
+        (Clients(there, Pair.here6), HERE, "here"),
+        (Clients(here, Pair.there4), THERE, "there"),
+        (Clients(here, Pair.there6), THERE, "there"),
     ]
+
+
+@pytest.fixture
+def of_sockets(tool: Callable[[str], str], start: Start) -> Start:
+    """Start exporters whose kernel counts; `tests/e2e/containers.py` tells what is the test's of it."""
+    tool("clang")
+    subprocess.run([REPO / "tools/build-bpf"], check=True)
+
+    def run(namespace: Namespace, *flags: str, **options: Any) -> Exporter:
+        address = ("--web.listen-address", "127.0.0.1:10187")
+        return start(namespace, *address, "--capture.source", "ebpf", *flags, **options)
+
+    return run

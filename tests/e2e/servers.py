@@ -15,6 +15,7 @@ SIZES = {"small": 2_000, "page": 100_000, "slow": 800_000}
 
 NGINX = """
 user www-data;
+worker_processes {workers};
 pid {folder}/nginx.pid;
 error_log {folder}/error.log;
 events {{ worker_connections 512; }}
@@ -31,6 +32,12 @@ http {{
         ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     }}
 }}
+"""
+
+WSGI = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2000")])
+    return [b"x" * 2000]
 """
 
 SSHD = """
@@ -81,7 +88,7 @@ class Servers:
     def _listens(self, port: int) -> None:
         wait_for(f"a server on port {port}", lambda: self.namespace.connects("127.0.0.1", port), 20)
 
-    def nginx(self, http: int, tls: int) -> None:
+    def nginx(self, http: int, tls: int, workers: int = 1) -> None:
         """Serve `SIZES`, in the clear and over TLS."""
         folder = self.folder(f"nginx-{http}")
         www = self.folder(f"nginx-{http}/www")
@@ -105,9 +112,27 @@ class Servers:
             capture_output=True,
         )
         config = folder / "nginx.conf"
-        config.write_text(NGINX.format(folder=folder, http=http, tls=tls))
+        config.write_text(NGINX.format(folder=folder, http=http, tls=tls, workers=workers))
         self.namespace.start(self.tool("nginx"), "-p", folder, "-c", config, "-g", "daemon off;")
         self._listens(tls)
+
+    def gunicorn(self, port: int, workers: int) -> None:
+        """Serve 2,000 bytes to whoever asks over IPv4 or IPv6, and keep connections."""
+        folder = self.folder(f"gunicorn-{port}")
+        (folder / "app.py").write_text(WSGI)
+        keep = ("--worker-class", "gthread", "--keep-alive", "10")
+        self.namespace.start(
+            self.tool("gunicorn"),
+            "--chdir",
+            folder,
+            "--workers",
+            str(workers),
+            *keep,
+            "--bind",
+            f"[::]:{port}",
+            "app:app",
+        )
+        self._listens(port)
 
     def dnsmasq(self, port: int) -> None:
         """Answer for www.example.test alone, and ask nobody."""

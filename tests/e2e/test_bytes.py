@@ -38,7 +38,7 @@ WAYS = {
 """Flags, and whose connections are counted: a veth leads to a pod, whose end is ours too where we can see into it."""
 
 
-def talk(pair: Pair, clients: Many, keys: dict[str, Path]) -> None:
+def talk(pair: Pair, clients: Many, keys: dict[str, Path], pings: tuple[str, ...] = ("56", "4000")) -> None:
     """Let every client talk to every server, and the kernels with each other."""
     for client, ports, side in clients:
         for _ in range(3):
@@ -56,7 +56,7 @@ def talk(pair: Pair, clients: Many, keys: dict[str, Path]) -> None:
                 client.iperf3(ports["iperf3"], *flags)
             wait(at_once)
     for version, address in PINGS:
-        for size in ("56", "4000"):
+        for size in pings:
             pair.there.run("ping", version, "-c", "2", "-i", "0.2", "-s", size, address)
 
 

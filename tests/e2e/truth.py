@@ -6,14 +6,17 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from tests.e2e.netns import Namespace, wait_for
+from tests.e2e.scrape import ETHERNET
 
 Ports = Mapping[tuple[str, int], str]
 """(`local` or `remote`, port) → the executable that holds one end, the near or the far one."""
 
 TCP, UDP = 6, 17
+ARP = 0x0806
 FRAGMENT_OFFSET = 0x1FFF
 
 
@@ -93,20 +96,29 @@ class Tcpdump:
             yield seconds + micros / 1e6, data[at + 16 : at + 16 + size]
             at += 16 + size
 
-    def flows(self, local: set[str]) -> list[Flow]:
-        """Sum the frames up by connection; `local` are the addresses of the exporter's end."""
+    def flows(self, local: set[str], head: float = inf) -> list[Flow]:
+        """Sum the frames up by connection; `local` are the addresses of the exporter's end.
+
+        Of each connection the first `head` seconds.
+        """
         found: dict[tuple, Flow] = {}
         for when, frame in self.packets():
             if read := _read(frame):
                 transport, size, src, dst = read
                 ours, theirs = (src, dst) if src[0] in local else (dst, src)
                 flow = found.setdefault((transport, ours, theirs), Flow(transport, ours, theirs, first=when))
+                if when - flow.first > head:
+                    continue
                 flow.last = when
                 if src is ours:
                     flow.transmit += size
                 else:
                     flow.receive += size
         return list(found.values())
+
+    def link(self, kind: int) -> int:
+        """Bytes, without link headers, of the frames of an ethertype: short ones, wholly captured."""
+        return sum(len(frame) - ETHERNET for _, frame in self.packets() if frame[12:14] == kind.to_bytes(2))
 
     def by_port(self, port: int) -> tuple[int, int]:
         """Bytes to a port and from it, whichever end is ours."""
