@@ -10,19 +10,19 @@ import os
 import select
 import socket
 import time
-from typing import Protocol
 
 from exporter import dpi, log, metrics
 from exporter.app import child, sandbox
 from exporter.app.child import Begun
+from exporter.app.part import Part
 from exporter.config import Config
 from exporter.engine import Engine
 from exporter.identity.channel import Channel
 from exporter.identity.stats import Stats
 from exporter.ledger import Ledger
-from exporter.model import Addresses, Answer, Hello, Listing, Record, Scopes, SocketRow
+from exporter.model import Addresses, Answer, Hello, Listing, Record, Scopes
 
-__all__ = ["Part", "run"]
+__all__ = ["run"]
 
 REAP = 0.25
 PATIENCE = 3.0
@@ -36,49 +36,6 @@ BEHIND = 30.0
 
 SOON = 0.05
 """Until a turn that was due is thought of again."""
-
-
-class Part(Protocol):
-    """A source, and what is special about reading it."""
-
-    role: str
-    """The sandbox's."""
-
-    def fileno(self) -> int:
-        """Give what becomes readable when packets come."""
-        ...
-
-    def poll(self) -> int:
-        """Read packets; give how many. 0: nothing is left for now."""
-        ...
-
-    def ready(self, now: float) -> bool:
-        """Tell whether what the last turn brought is in the ledger, or has waited for long enough and is now."""
-        ...
-
-    def turn(self, now: float) -> None:
-        """Take what is told once for each time that the ledger is published."""
-        ...
-
-    def complete(self) -> bool:
-        """Tell whether the ledger may be published."""
-        ...
-
-    def meter(self) -> None:
-        """Bring the source's own numbers up to date."""
-        ...
-
-    def published(self) -> None:
-        """The ledger is where a crash cannot lose it."""
-        ...
-
-    def rescope(self, scopes: dict[str, int]) -> None:
-        """Learn which interfaces lead into another namespace."""
-        ...
-
-    def mine(self, row: SocketRow) -> bool:
-        """Tell whether a socket's packets come to this worker."""
-        ...
 
 
 class Worker:
