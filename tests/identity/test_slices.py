@@ -1,5 +1,6 @@
 """Work that takes long is done in slices, between which questions are answered."""
 
+import gc
 import os
 import socket
 import time
@@ -33,13 +34,17 @@ sys.stdin.read()
 def slices(work):
     """Give what comes of each slice, and the processor time of the longest."""
     longest, found = 0.0, []
-    while True:
-        begun = time.process_time()
-        try:
-            found.append(next(work))
-        except StopIteration:
-            return found, longest
-        longest = max(longest, time.process_time() - begun)
+    gc.freeze()  # in a whole run, one round of the collector over what other tests have left takes 0.1 s
+    try:
+        while True:
+            begun = time.process_time()
+            try:
+                found.append(next(work))
+            except StopIteration:
+                return found, longest
+            longest = max(longest, time.process_time() - begun)
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.root
