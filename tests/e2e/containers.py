@@ -14,12 +14,15 @@ from pathlib import Path
 
 from exporter.ebpf.support import find_cgroup
 from tests.e2e.netns import Namespace, wait_for
-from tests.e2e.running import Exporter
+from tests.e2e.running import PORT, Exporter
 from tests.e2e.scrape import Scrape
 
 SHOWN = 12
 """Digits of a container's id that its label shows."""
 ENTER = ("sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"')
+READY = f"curl -sf --noproxy '*' -o /dev/null http://127.0.0.1:{PORT}/-/ready"
+BEACONS = 8
+"""So many connections that no worker gets none of them."""
 MOUNT = Path("/run/netproc-e2e-cgroup2")
 
 
@@ -100,23 +103,33 @@ def by_process(scrape: Scrape, container: Container) -> dict[str, int]:
 def still(
     exporter: Exporter,
     interfaces: list[tuple[Namespace, str]],
-    containers: list[Container],
     base: Scrape | None = None,
-    silence: float = 2.2,
+    silence: float = 1.0,
 ) -> tuple[list[dict[str, int]], Scrape]:
-    """Wait until nothing moves at some interfaces and in some containers; give both sides' counters."""
+    """Wait until nothing moves at some interfaces and what moved is counted; give both sides' counters."""
 
-    def look() -> tuple[list[dict[str, int]], Scrape]:
-        return [namespace.statistics(name) for namespace, name in interfaces], exporter.scrape(base)
+    def look() -> list[dict[str, int]]:
+        return [namespace.statistics(name) for namespace, name in interfaces]
 
     def silent() -> tuple[list[dict[str, int]], Scrape] | None:
-        before, first = look()
+        before = look()
         time.sleep(silence)
-        after, scrape = look()
-        return (
-            (after, scrape)
-            if before == after and rows(first, *containers) == rows(scrape, *containers)
-            else None
-        )
+        if look() != before:
+            return None
+        scrape = after_a_beacon(exporter, base)
+        return (before, scrape) if look() == before else None
 
-    return wait_for("silence", silent, 60, says=exporter.said)
+    return wait_for("silence", silent, 90, says=exporter.said)
+
+
+def after_a_beacon(exporter: Exporter, base: Scrape | None) -> Scrape:
+    """Give a scrape of after something that moved now is counted by each worker; all that was before is then too."""
+    with contained(exporter.namespace) as (cell,):
+        cell.run("sh", "-c", f"for i in $(seq {BEACONS}); do {READY}; done")
+
+        def counted() -> Scrape | None:
+            scrape = exporter.scrape(base)
+            seen = scrape.by("netproc_connections_opened_total", "process", container=cell.label)
+            return scrape if seen["curl",] == BEACONS else None
+
+        return wait_for("what moved is counted", counted, 60, every=0.2, says=exporter.said)

@@ -75,10 +75,10 @@ def test_every_byte_has_its_process_and_container(
     exporter = of_sockets(pair.here, "--capture.count-as", "stack", "--workers", workers)
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
     unheld = [Unheld(*end) for end in ends]
-    before, base = still(exporter, ends, cells)
+    before, base = still(exporter, ends)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     talk(pair, everyone(*cells), keys, ("56",))
-    after, scrape = still(exporter, ends, cells, base)
+    after, scrape = still(exporter, ends, base)
     tcpdump.stop()
     flows = tcpdump.flows(pair.addresses())
     assert scrape.sum("netproc_lost_packets_total") == 0

@@ -55,11 +55,11 @@ def test_the_worker_has_its_connections(
     exporter = of_sockets(pair.here, "--capture.count-as", "stack", "--config.file", str(rules))
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
     unheld = Unheld(*ends[0])
-    _, base = still(exporter, ends, cells)
+    _, base = still(exporter, ends)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for address in (Pair.here4, Pair.here6):
         there.run("sh", "-c", TALK.format(clients=CLIENTS, path="/small", address=address, port=port))
-    _, scrape = still(exporter, ends, cells, base)
+    _, scrape = still(exporter, ends, base)
     tcpdump.stop()
     flows, early = (
         [flow for flow in tcpdump.flows(pair.addresses(), head) if flow.transport == TCP]

@@ -72,7 +72,7 @@ def test_a_killed_child_loses_no_count(
     exporter = of_sockets(pair.here, "--capture.count-as", "stack")
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
     unheld = [Unheld(*end) for end in ends]
-    _, base = still(exporter, ends, cells)
+    _, base = still(exporter, ends)
     ours = held(exporter)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     stream = there.start(
@@ -86,7 +86,7 @@ def test_a_killed_child_loses_no_count(
         wait_for(f"a new {role}", lambda old=child, role=role: exporter.child(role).pid != old.pid, 5)
     assert stream.poll() is None
     assert stream.wait(20) == 0
-    _, scrape = still(exporter, ends, cells, base)
+    _, scrape = still(exporter, ends, base)
     tcpdump.stop()
     assert held(exporter) == ours
     restarts = scrape.by("netproc_worker_restarts_total", "reason")

@@ -86,7 +86,7 @@ def test_connections_older_than_the_exporter(
     assert [talker.stdout.readline() for talker in talkers[2:]] == [b"a\n", b"1\n"]
     exporter = of_sockets(pair.here, *STACK)
     unheld = [Unheld(*end) for end in ends]
-    _, base = still(exporter, ends, cells)
+    _, base = still(exporter, ends)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for talker in [*sinks, *talkers[:3]]:
         say(talker, b"x" * 1000 + b"\n")
@@ -97,7 +97,7 @@ def test_connections_older_than_the_exporter(
         talker.stdin.close()
     talkers[2].wait(10)
     talkers[3].wait(10)
-    _, scrape = still(exporter, ends, cells, base)
+    _, scrape = still(exporter, ends, base)
     tcpdump.stop()
     flows = tcpdump.flows(pair.addresses())
     for at, (cell, ports) in enumerate(zip(cells, (NEAR_TOO, FAR_TOO), strict=True)):
@@ -151,11 +151,11 @@ def test_processes_of_milliseconds(
     times = SHORT if short else FULL
     exporter = of_sockets(pair.here, *STACK)
     unheld = [Unheld(*end) for end in ends]
-    _, base = still(exporter, ends, cells)
+    _, base = still(exporter, ends)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for command in LOOPS.values():
         here.run("sh", "-c", f"for i in $(seq {times}); do {command} >/dev/null || exit 1; done")
-    _, scrape = still(exporter, ends, cells, base)
+    _, scrape = still(exporter, ends, base)
     tcpdump.stop()
     flows = tcpdump.flows(pair.addresses())
     assert scrape.sum("netproc_lost_packets_total") == 0

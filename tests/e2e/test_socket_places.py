@@ -80,7 +80,7 @@ def test_each_byte_of_pods_behind_translation_is_counted_once(
         exporter = of_sockets(pair.here, "--capture.count-as", "stack")
         ends = [(pair.there, pair.interface), *((pod, LINK) for pod in pods)]
         unheld = [Unheld(*end) for end in ends]
-        before, base = still(exporter, ends, cells)
+        before, base = still(exporter, ends)
         dumps = [
             Tcpdump(namespace, interface, tmp_path / f"{number}.pcap")
             for number, (namespace, interface) in enumerate(ends)
@@ -90,7 +90,7 @@ def test_each_byte_of_pods_behind_translation_is_counted_once(
                 cell.run(*PAGE, f"http://{Pair.there4}:{PORT}/page")
                 cell.run("dig", "+tries=1", f"@{Pair.there4}", "-p", str(DNS), "www.example.test")
                 cell.run(*PAGE, f"http://{address((number + 1) % PODS)}:{INSIDE}/page")
-        after, scrape = still(exporter, ends, cells, base)
+        after, scrape = still(exporter, ends, base)
         for dump in dumps:
             dump.stop()
         for at, cell in enumerate(cells):
