@@ -14,8 +14,8 @@ The wiring (all of it):
 - sandbox: the worker needs no capability for it from Linux 5.19 on, as for `worker_ebpf` (`policy.MAPS`), and the
   bpf() call. SO_ATTACH_BPF with an inherited program never needs one.
 
-What a user may notice: libpcap's `received` has the packets that came up only; drops are of those too. A segment sent
-again just when its connection goes below may be missed as such; the counts are exact.
+What a user may notice: libpcap's `received` has the packets that came up only; drops are of those too. Retransmissions
+are all seen: of TCP only what is next in order is counted below.
 """
 
 import mmap

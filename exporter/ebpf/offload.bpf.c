@@ -219,20 +219,22 @@ static __always_inline int segment(struct __sk_buff *skb, __u32 at, const struct
 
 /* ------------------------------------------------------------------------------------------------- count */
 
-/* The next in order, and not where the worker reads on. */
-static __always_inline int goes_on(struct row *row, const struct segment *segment)
+/* The next in order, and not where the worker reads on. The first goes up too: it may be old, and the worker knows. */
+static __always_inline int goes_on(struct row *row, struct row *gate, const struct segment *segment)
 {
 	__u32 end = segment->seq + segment->payload;
 
 	if (segment->flags & (FIN | SYN | RST) || (row->began && segment->seq != row->next) ||
-	    (row->limited && (__s32)(end - row->limit) > 0))
+	    (row->limited && (__s32)(end - row->limit) > 0)) {
+		*(volatile __u8 *)&gate->open = 1;
 		return 0;
-	if (!row->began) {
-		row->first = segment->seq;
-		row->began = 1;
 	}
 	row->next = end;
-	return 1;
+	if (row->began)
+		return 1;
+	row->first = end;
+	row->began = 1;
+	return 0;
 }
 
 /* engine/segments.py in C: how many segments a packet is on the wire. */
@@ -282,12 +284,8 @@ static __always_inline int take(struct __sk_buff *skb, __u32 start)
 	if (padding && found.size >= SMALLEST)
 		return 0;
 	if (found.key.transport == IPPROTO_TCP) {
-		if (!segment(skb, start + found.transport, &found, &part))
+		if (!segment(skb, start + found.transport, &found, &part) || !goes_on(row, gate, &part))
 			return 0;
-		if (!goes_on(row, &part)) {
-			*(volatile __u8 *)&gate->open = 1;
-			return 0;
-		}
 	}
 	count(row, found.size, part.payload, padding, skb->vlan_present ? TAG : 0);
 	return 1;

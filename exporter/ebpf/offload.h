@@ -33,7 +33,7 @@ struct row {
 	__u64 tags;	 /* bytes of VLAN tags, which are outside of the data */
 	__u64 last;	 /* CLOCK_MONOTONIC, nanoseconds */
 	__u32 next;	 /* TCP: the number that must come */
-	__u32 first;	 /* the first that came */
+	__u32 first;	 /* the first that is counted here */
 	__u32 limit;	 /* where the worker wants to read on, if `limited` */
 	__u32 big;	 /* an IP packet above this is several on the wire */
 	__u8 began;

@@ -16,7 +16,7 @@ from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.port import Port
 from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving
 from exporter.flow.serial import MASK, distance
-from exporter.model import ACK, Packet
+from exporter.model import ACK, SYN, Packet
 
 __all__ = ["TRANSPORTS", "Count", "Kernel", "Offloaded", "Wanted"]
 
@@ -83,7 +83,7 @@ class Kernel(Protocol):
         """Give a row's packets."""
 
     def opened(self, row: int) -> bool:
-        """Tell whether a connection comes up again."""
+        """Tell whether something of a connection came up."""
 
     def read(self, row: int) -> Count:
         """Give a row."""
@@ -132,7 +132,7 @@ class Offloaded:
         self._given_up: dict[Connection, list[Taken]] = {}
         """Since the last turn; their keys are still there, their gates open."""
         self._quiet: dict[Connection, list[Taken]] = {}
-        """Whose keys were taken away in the last turn; what came up of them may wait to be read: not chosen yet."""
+        """Whose keys were taken away in the last turn."""
         self._estimated = context.ledger.slot(m.ESTIMATED_SEGMENTS, None)
         self._seen = 0.0
         lifecycle.ending = self.ended
@@ -152,7 +152,7 @@ class Offloaded:
         for conn, taken in list(self._taken.items()):
             for one in taken:
                 one.idle = 0 if self._add(one) else one.idle + 1
-            if min(one.idle for one in taken) >= IDLE or self._kernel.opened(taken[0].row):
+            if min(one.idle for one in taken) >= IDLE:
                 self.recall(conn)
         for one in chain.from_iterable(self._given_up.values()):
             self._kernel.forget(one.row)
@@ -181,11 +181,7 @@ class Offloaded:
                 table = port.tables[transport].values()
                 found |= {half.conn: None for half in table if half.packets >= MANY and half.skip >= 0}
         places = {id(table): port for port in self._ports.values() for table in port.tables.values()}
-        chosen = (
-            conn
-            for conn in found
-            if conn not in self._taken and conn not in self._quiet and not conn.reason and _plain(conn)
-        )
+        chosen = (conn for conn in found if conn not in self._taken and not conn.reason and _plain(conn))
         for conn in islice(chosen, MOST):
             self._take(conn, places)
 
@@ -201,12 +197,17 @@ class Offloaded:
 
     def segment(self, then: Callable[[Half, float, Packet], None]) -> Callable[[Half, float, Packet], None]:
         """Give what takes a TCP segment that came up, for the function that looks at it."""
-        taken, recall = self._taken, self.recall
+        taken = self._taken
 
         def segment(half: Half, now: float, packet: Packet) -> None:
-            if half.conn in taken:
-                recall(half.conn)
+            conn = half.conn
+            if conn not in taken:
+                then(half, now, packet)
+                return
+            self._meet(conn, half, packet)
             then(half, now, packet)
+            if conn in taken and not (conn.views and _plain(conn)):
+                self.recall(conn)
 
         return segment
 
@@ -215,7 +216,20 @@ class Offloaded:
         if packet.transport == "tcp" and not packet.tunnel:
             half = port.tcp.get(key)
             if half is not None and half.conn in self._taken:
-                self.recall(half.conn)
+                self._meet(half.conn, half, packet)
+
+    def _meet(self, conn: Connection, half: Half, packet: Packet) -> None:
+        """Take a connection back, unless this packet waited in the ring since before it was counted below."""
+        taken = self._taken[conn]
+        if packet.flags & SYN or (
+            self._kernel.opened(taken[0].row)
+            and not any(self._older(one, packet) for one in taken if one.half is half)
+        ):
+            self.recall(conn)
+
+    def _older(self, one: Taken, packet: Packet) -> bool:
+        now = self._kernel.read(one.row)
+        return bool(now.began) and distance(packet.seq, now.first) < 0
 
     def recall(self, conn: Connection) -> None:
         """Take a connection back, with all that was counted of it, and how far that went."""
@@ -224,7 +238,7 @@ class Offloaded:
         for one in taken:
             self._add(one)
             if one.count.began:
-                _advance(one.half, one.count.next)
+                _advance(one.half, one.count.first, one.count.next)
         self._given_up[conn] = taken
 
     def ended(self, conn: Connection) -> None:
@@ -300,10 +314,10 @@ def _wanted(port: Port, half: Half) -> Wanted:
     return Wanted(port.interface.name, half.conn.transport, half.key, limit, big)
 
 
-def _advance(half: Half, end: int) -> None:
-    """Let a TCP direction go on behind what was counted below; what was read above of it later stays."""
+def _advance(half: Half, first: int, end: int) -> None:
+    """Let a TCP direction go on behind what was counted below, if it has come to where that began."""
     ahead = distance(end, half.next & MASK) if half.next >= 0 else 0
-    if half.next < 0 or ahead > 0:
+    if half.next < 0 or (ahead > 0 and distance(half.next & MASK, first) >= 0):
         half.next = end
         if 0 <= half.skip < EVERYTHING:
             half.skip = max(0, half.skip - ahead)
