@@ -77,6 +77,10 @@ class Inquiries:
         for key in [key for key in self.open if key[0] == channel]:
             self.drop(key)
 
+    def shrink(self) -> None:
+        """Give back what the tables took when they were fuller."""
+        self.open, self.asked = dict(self.open), dict(self.asked)
+
     def executed(self, process: Running, now: float) -> None:
         """Answer again: it runs another program now."""
         for inquiry in tuple(self.asked.get(process, ())):

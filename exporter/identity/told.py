@@ -197,6 +197,11 @@ class Told:
         if not records:
             table.pop(record.place, None)  # type: ignore[arg-type]
 
+    def shrink(self) -> None:
+        """Give back what the tables took when they were fuller."""
+        self.names, self.open = dict(self.names), dict(self.open)
+        self.ends, self.bound = dict(self.ends), dict(self.bound)
+
     # -- questions -------------------------------------------------------------------------------------------------
 
     def place(self, scope: int, end: End) -> Place:
