@@ -178,7 +178,7 @@ def test_a_worker_that_may_not_use_the_filters_tables_reads_all_packets() -> Non
         part = PcapPart(begun, Engine(config, (), ledger, None), ledger, lambda: None)
         part.source.close()
         assert (part.role, part.source.offload) == ("worker", None)
-        assert ledger.values[ledger.slot(metrics.DEGRADED, None, ("offload", "system"))] == 1
+        assert ledger.values[ledger.slot(metrics.DEGRADED, None, ("offload", "kernel"))] == 1
     finally:
         os.close(rows)
         os.close(known)
