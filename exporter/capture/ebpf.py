@@ -48,7 +48,6 @@ QUALITIES = {
     int(Origin.NONE): "kernel",
     int(Origin.KERNEL): "kernel",
 }
-ALL = 1 << 30
 NAMELESS = 1 << 62
 """Below minus this: a socket whose network namespace the kernel did not tell is alone in one."""
 
@@ -74,11 +73,11 @@ class EbpfSource:
     def fileno(self) -> int:
         return self._shard.fileno()
 
-    def dispatch(self, take: Callable[[Sight], None], limit: int = 4096, mark: int | None = None) -> int:
-        """Deliver packets, at most those before a `mark` in the ring; give how many. 0: nothing is left for now."""
+    def dispatch(self, take: Callable[[Sight], None], limit: int = 4096) -> int:
+        """Deliver packets; give how many. 0: nothing is left for now."""
         count = 0
         later = self._offset
-        for seen in self._shard.frames(limit, mark):
+        for seen in self._shard.frames(limit):
             count += 1
             scope = self._scopes.get(seen.netns)
             if scope is None:
@@ -89,10 +88,6 @@ class EbpfSource:
                 )
             )
         return count
-
-    def catch_up(self, take: Callable[[Sight], None]) -> None:
-        """Deliver the packets that are there; not those that come meanwhile, which may never end."""
-        self.dispatch(take, ALL, self._shard.mark())
 
     def turn(self) -> Iterator[Tally]:
         """Give what moved since the last turn; to be called once a second, and read to the end."""

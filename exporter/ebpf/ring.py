@@ -31,10 +31,10 @@ class Ring:
     def fileno(self) -> int:
         return self.fd
 
-    def read(self, limit: int = 1 << 30, mark: int | None = None) -> Iterator[bytes]:
-        """Give up to so many records, up to a `mark`; each is freed when the next is asked for."""
+    def read(self, limit: int = 1 << 30) -> Iterator[bytes]:
+        """Give up to so many records; each is freed when the next is asked for."""
         position: int = POSITION.unpack_from(self._own)[0]
-        end: int = self.mark() if mark is None else mark
+        end: int = POSITION.unpack_from(self._rest)[0]
         while position < end and limit > 0:
             at = self._base + (position & self._mask)
             head: int = HEAD.unpack_from(self._rest, at - HEADER)[0]
@@ -46,12 +46,8 @@ class Ring:
                 yield self._rest[at : at + length]
             position += (length + HEADER + 7) & ~7
             POSITION.pack_into(self._own, 0, position)
-            if position == end and mark is None:
-                end = self.mark()
-
-    def mark(self) -> int:
-        """Give where the kernel writes next."""
-        return int(POSITION.unpack_from(self._rest)[0])
+            if position == end:
+                end = POSITION.unpack_from(self._rest)[0]
 
     def close(self) -> None:
         self._own.close()

@@ -94,14 +94,10 @@ class Shard:
         """Give what becomes readable when frames come."""
         return self._ring.fileno()
 
-    def mark(self) -> int:
-        """Give the place in the ring where the next frame comes."""
-        return self._ring.mark()
-
-    def frames(self, limit: int = 4096, mark: int | None = None) -> Iterator[Seen]:
-        """Give the packets that were brought up, oldest first, up to a `mark`; to be read to the end."""
+    def frames(self, limit: int = 4096) -> Iterator[Seen]:
+        """Give the packets that were brought up, oldest first; to be read to the end."""
         head = FRAME.size
-        for record in self._ring.read(limit, mark):
+        for record in self._ring.read(limit):
             stamp, key, netns, tgid, size, captured, segments, way = FRAME.unpack_from(record)
             yield Seen(stamp, key, netns, tgid, size, segments, way, record[head : head + captured])
 

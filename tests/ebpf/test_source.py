@@ -73,28 +73,6 @@ def test_a_connection_from_its_beginning_to_its_end(source, space):
     listener.close()
 
 
-def test_catching_up_ends_where_it_began(source, space):
-    """Packets that come while others are delivered are left for the next time: in a flood there is always one more."""
-    with space.entered():
-        here, there = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
-    there.bind(("127.0.0.1", 0))
-    here.connect(there.getsockname())
-    port, seen = there.getsockname()[1], []
-
-    def take(sight):
-        if port in {sight.end.lport, sight.end.rport}:
-            seen.append(sight.sent)
-            if len(seen) < 10:
-                here.send(b"one more")
-
-    here.send(b"first")
-    time.sleep(0.05)
-    source.catch_up(take)
-    assert seen == [True, False]
-    here.close()
-    there.close()
-
-
 def test_each_end_has_its_reason(source, space):
     listener, client, accepted = connect(space)
     with space.entered():
