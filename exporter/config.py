@@ -23,6 +23,8 @@ Address = Annotated[
     ),
 ]
 
+Network = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", title="ADDRESS/LENGTH")]
+
 
 class Capture(Struct, forbid_unknown_fields=True, frozen=True):
     """Where packets come from. All but source and count_as is for packets that are captured (pcap)."""
@@ -41,6 +43,10 @@ class Capture(Struct, forbid_unknown_fields=True, frozen=True):
     ] = ()
     loopback: Annotated[bool, Meta(description="capture on the loopback interface too")] = True
     filter: Annotated[str, Meta(description="BPF filter expression (pcap-filter syntax)")] = ""
+    local_network: Annotated[
+        tuple[Network, ...],
+        Meta(description="network whose addresses count as ours, beside those of the interfaces"),
+    ] = ()
     snaplen: Annotated[int, Meta(ge=128, le=262_144, description="bytes kept of a packet")] = 16_384
     buffer_size: Annotated[
         int,

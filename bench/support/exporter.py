@@ -13,22 +13,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Exporter"]
+__all__ = ["SOCKETS", "Exporter"]
 
 PROGRAM = Path(sys.executable).with_name("netproc-exporter")
 PORT = 10187
+SOCKETS = "sockets"
+"""Instead of an interface: the kernel counts, and packets are not captured."""
+CGROUP_SKB = 8
+"""Type of the programs that count packets."""
 SAMPLE = re.compile(r"^(\w+?)(?:_bucket|_sum)?(?:\{.*\})? (\S+)$", re.MULTILINE)
+NUMBER = re.compile(r"^(\w+):\s*(\d+)$", re.MULTILINE)
 
 
 class Exporter:
     """`netproc-exporter run`, with its children."""
 
     def __init__(self, interface: str, *flags: str) -> None:
-        """Start it on an interface and wait until it counts."""
-        command = [str(PROGRAM), "run", "--web.listen-address", f"127.0.0.1:{PORT}"]
-        self._process = subprocess.Popen(
-            [*command, "--capture.interface", interface, "--log.level", "error", *flags], stdout=sys.stderr
-        )
+        """Start it on an interface, or where the kernel counts (`SOCKETS`), and wait until it counts."""
+        command = [str(PROGRAM), "run", "--web.listen-address", f"127.0.0.1:{PORT}", "--log.level", "error"]
+        source = ("ebpf",) if interface == SOCKETS else ("pcap", "--capture.interface", interface)
+        self._process = subprocess.Popen([*command, "--capture.source", *source, *flags], stdout=sys.stderr)
         self.wait("/-/ready answers", self._ready)
 
     def _ready(self) -> bool:
@@ -74,11 +78,34 @@ class Exporter:
         """Give the MiB of each process."""
         return {_role(pid): round(_pss(pid) / (1 << 20), 1) for pid in self.pids()}
 
-    def sums(self) -> Counter[str]:
-        """Scrape; give the sum of each family's values."""
+    def sums(self, label: str = "") -> Counter[str]:
+        """Scrape; give the sum of each family's values, of all samples or of those with a label (`process="x"`)."""
         found: Counter[str] = Counter()
-        for name, value in SAMPLE.findall(self._get("/metrics")[1]):
+        text = self._get("/metrics")[1]
+        for name, value in SAMPLE.findall("\n".join(line for line in text.splitlines() if label in line)):
             found[name] += float(value)  # type: ignore[assignment]  # a Counter of what floats hold
+        return found
+
+    def programs(self) -> dict[int, tuple[int, int]]:
+        """Give runs and nanoseconds of each program that counts packets, as far as the kernel keeps statistics."""
+        return {
+            said["prog_id"]: (said["run_cnt"], said["run_time_ns"])
+            for said in self._descriptors()
+            if said.get("prog_type") == CGROUP_SKB
+        }
+
+    def maps(self) -> int:
+        """Give the bytes of memory that all maps and rings take in the kernel."""
+        return sum(
+            {said["map_id"]: said["memlock"] for said in self._descriptors() if "map_id" in said}.values()
+        )
+
+    def _descriptors(self) -> list[dict[str, int]]:
+        """Read what the kernel says of the supervisor's descriptors; it alone keeps programs and maps."""
+        found = []
+        for path in Path(f"/proc/{self._process.pid}/fdinfo").iterdir():
+            with suppress(FileNotFoundError):
+                found.append({name: int(number) for name, number in NUMBER.findall(path.read_text())})
         return found
 
     def __enter__(self) -> Self:

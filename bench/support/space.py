@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["inside", "pin", "veth"]
+__all__ = ["beside", "inside", "pin", "veth"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,6 +21,36 @@ def inside(module: str, *arguments: str, timeout: float = 900) -> Any:
     command = [*unshare, "sh", "-c", script, "sh", sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=timeout, check=True)
     return json.loads(done.stdout)
+
+
+def beside(module: str, *arguments: str, timeout: float = 900) -> Any:
+    """Run a module in a network namespace of its own, but with the machine's processes: eBPF needs their numbers.
+
+    Whatever it leaves is in its process group.
+    """
+    command = [
+        "unshare",
+        "--net",
+        "sh",
+        "-c",
+        'ip link set lo up && exec "$@"',
+        "sh",
+        sys.executable,
+        "-m",
+        module,
+    ]
+    process = subprocess.Popen(
+        [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        said, _ = process.communicate(timeout=timeout)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, module)
+        return json.loads(said)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def veth(here: str, there: str) -> None:

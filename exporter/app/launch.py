@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,9 +47,19 @@ def require_consistent(settings: Config) -> None:
         )
 
 
+def require_networks(settings: Config) -> None:
+    """Refuse a network that is none, as its pattern cannot."""
+    for network in settings.capture.local_network:
+        try:
+            ip_network(network, strict=False)
+        except ValueError as error:
+            raise ConfigError(f"capture.local_network: {error}") from None
+
+
 def resolved(settings: Config) -> Config:
     """Check what only this machine can tell, and make paths absolute."""
     require_consistent(settings)
+    require_networks(settings)
     for address in settings.web.listen_address:
         listen.split_address(address)
     if settings.process.sandbox != "off":

@@ -11,6 +11,7 @@ from exporter.capture.meters import Meters
 from exporter.capture.offload import Table
 from exporter.capture.pcap import PcapSource
 from exporter.ebpf.filters import FilterHandles
+from exporter.ebpf.libbpf import BpfError
 from exporter.engine import Engine
 from exporter.ledger import Ledger
 from exporter.model import Interface, SocketRow
@@ -33,15 +34,26 @@ class PcapPart:
         deal = Deal(*self._share, config.decode.tunnels == "always")
         self.source = PcapSource(config.capture, self._attach, deal, detach=engine.detach)
         self.source.glimpse = engine.glimpse
+        self._ledger = ledger
         self.role = "worker"
         if "offload" in begun.flags:
-            self.role = "worker_offload"
-            table = Table(FilterHandles.parse(begun.flags["offload"]))
-            engine.offload(table)
-            self.source.offload = table
+            self._offload(begun.flags["offload"])
         self.source.open()
-        self._ledger = ledger
         self._meters = Meters(ledger, self.source)
+
+    def _offload(self, flag: str) -> None:
+        """Have filters of the supervisor's count, if we may use their tables."""
+        try:
+            table = Table(FilterHandles.parse(flag))
+        except BpfError as error:  # before Linux 5.19 without CAP_BPF: all packets come up
+            self._degraded(error.reason)
+            return
+        self.role = "worker_offload"
+        self._engine.offload(table)
+        self.source.offload = table
+
+    def _degraded(self, reason: str) -> None:
+        self._ledger.values[self._ledger.slot(metrics.DEGRADED, None, ("offload", reason))] = 1
 
     def _attach(self, interface: Interface) -> Callable[[float, bytes], None]:
         """Give the source the engine's function for an interface, with the namespace behind it."""
@@ -76,7 +88,7 @@ class PcapPart:
         self._meters.read()
         table = self.source.offload
         for reason in set(table.failed.values()) if table is not None else ():
-            self._ledger.values[self._ledger.slot(metrics.DEGRADED, None, ("offload", reason))] = 1
+            self._degraded(reason)
 
     def published(self) -> None:
         """The ledger is where a crash cannot lose it."""

@@ -9,6 +9,8 @@ from exporter.ebpf import filters
 __all__ = ["kernel_wish", "pcap_only", "worker_count"]
 
 Settings = dict[str, Any]
+CHOICES = ("interface", "exclude_interface", "filter", "local_network")
+"""Of section `capture`: which packets there are, and whose they are."""
 
 
 def worker_count(wanted: int | str) -> int:
@@ -18,7 +20,7 @@ def worker_count(wanted: int | str) -> int:
 def pcap_only(whole: Settings) -> list[str]:
     """Name the settings that choose packets, or a way to their owners, as it is possible with captured packets only."""
     capture = whole["capture"]
-    named = [f"capture.{name}" for name in ("interface", "exclude_interface", "filter") if capture[name]]
+    named = [f"capture.{name}" for name in CHOICES if capture[name]]
     named += [] if capture["loopback"] else ["capture.loopback"]
     named += ["decode.tunnels"] if whole["decode"]["tunnels"] == "always" else []
     return named + ([] if whole["identity"]["method"] in programs.METHODS else ["identity.method"])

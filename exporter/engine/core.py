@@ -67,7 +67,7 @@ class Engine:
             accounts=Accounts(ledger, packets=config.metrics.packets),
             table=Table(max(1, config.flow.limit // share)),
             owners=Owners(0, enabled=False),
-            places=Places(),
+            places=Places(config.capture.local_network),
             inspection=Inspection(dissectors, budget, self._fault),
             clock=Clock(config.flow.timeouts),
             sink=sink,

@@ -1,5 +1,8 @@
 """Which ends of a packet are ours: the addresses of each network namespace, as the identity process tells them."""
 
+from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
+
 from exporter.flow import addresses
 from exporter.model import Addresses, Interface
 
@@ -11,8 +14,9 @@ UNSPECIFIED = (bytes(4), bytes(16))
 class Places:
     """The addresses of every namespace we know; 0 is our own."""
 
-    def __init__(self) -> None:
-        """Know nothing yet."""
+    def __init__(self, networks: Iterable[str] = ()) -> None:
+        """Know nothing yet but `networks`, whose addresses are ours wherever they are seen."""
+        self._networks = [ip_network(one, strict=False) for one in networks]
         self._local: dict[int, frozenset[bytes]] = {}
         self._broadcast: dict[int, frozenset[bytes]] = {}
         self.known = False
@@ -44,6 +48,8 @@ class Places:
 
     def _find(self, scope: int, address: bytes) -> int | None:
         if address in self._local.get(scope, ()):
+            return scope
+        if self._networks and any(ip_address(address) in one for one in self._networks):
             return scope
         if scope:
             return 0 if address in self._local.get(0, ()) else None

@@ -111,7 +111,7 @@ class ProcfsProcesses:
         with contextlib.suppress(OSError):
             cgroups = self.proc.read(pid, "cgroup")
         name, path = get_name(exe, stat.comm, command)
-        cgroup = parse_cgroups(cgroups)
+        cgroup = parse_cgroups(cgroups) if cgroups else ""
         place = get_place(cgroup)
         owner = Owner(
             process=self.grouping.own(pid, stat.ppid) or self.grouping.label(name, path, command, place.unit),

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from exporter.ebpf.cgroups import Cgroups
 from exporter.ebpf.layout import Key, Origin
 from exporter.ebpf.owners import Closed, Ends, Process, read_events, ticks
@@ -16,7 +18,7 @@ from exporter.ebpf.ring import Ring
 from exporter.identity.budget import Budget
 from exporter.identity.cgroup import get_place
 from exporter.identity.netlink import PROTOCOLS, End
-from exporter.identity.processes import ProcfsProcesses
+from exporter.identity.processes import Known, ProcfsProcesses
 from exporter.identity.procfs import TICK, get_boot_time
 from exporter.identity.stats import Stats
 from exporter.model import Owner
@@ -239,8 +241,25 @@ class Told:
         told = self.names.get(process)
         known = self.processes.exactly(process.pid, process.start, now)
         if known and (known.owner.executable or not told):
-            return known.owner
+            number = (told.cgroup if told else 0) or cgroup
+            return known.owner if known.owner.cgroup or not number else self.place_of(known, number, now)
         return self.describe(process, told, told.cgroup or cgroup, now) if told else None
+
+    def place_of(self, known: Known, cgroup: int, now: float) -> Owner:
+        """Add to a record from procfs what the process' end kept procfs from telling."""
+        owner = known.owner
+        path = self.cgroups.path(cgroup, now) if self.cgroups else ""
+        place = get_place(path)
+        grouping = self.processes.grouping
+        return msgspec.structs.replace(
+            owner,
+            process=grouping.own(owner.pid, owner.ppid)
+            or grouping.label(known.name, owner.executable, owner.command, place.unit),
+            cgroup=path,
+            unit=place.unit,
+            container=place.container,
+            pod=place.pod,
+        )
 
     def describe(self, process: Running, told: Process, cgroup: int, now: float) -> Owner:
         """Make a process' record of what the kernel told of it."""

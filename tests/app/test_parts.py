@@ -2,15 +2,23 @@
 
 import fcntl
 import json
+import mmap
 import os
 import signal
 import socket
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from exporter import metrics
 from exporter.app import channels, children, landlock, supervisor
-from exporter.config import Config, dump
+from exporter.app.child import Begun
+from exporter.app.pcap_part import PcapPart
+from exporter.config import Capture, Config, dump
+from exporter.ebpf.filters import FilterHandles
+from exporter.engine import Engine
+from exporter.ledger import Ledger
 
 
 class Clock:
@@ -156,3 +164,21 @@ def test_the_supervisor_says_what_is_important_enough(capfd: pytest.CaptureFixtu
 def test_landlock_has_a_version_or_none() -> None:
     assert landlock.abi() in range(20)
     assert signal.SIGTERM
+
+
+@pytest.mark.root
+def test_a_worker_that_may_not_use_the_filters_tables_reads_all_packets() -> None:
+    rows, known = os.memfd_create("rows"), os.memfd_create("no table")
+    try:
+        os.ftruncate(rows, mmap.PAGESIZE)
+        handles = FilterHandles(known, known, known, rows, 1)
+        ledger = Ledger(Config().metrics, share=1, now=0.0)
+        config = replace(Config(), capture=Capture(interface=("none*",)))
+        begun = Begun(config, {"index": "0", "count": "1", "offload": handles.flag()})
+        part = PcapPart(begun, Engine(config, (), ledger, None), ledger, lambda: None)
+        part.source.close()
+        assert (part.role, part.source.offload) == ("worker", None)
+        assert ledger.values[ledger.slot(metrics.DEGRADED, None, ("offload", "kernel"))] == 1
+    finally:
+        os.close(rows)
+        os.close(known)

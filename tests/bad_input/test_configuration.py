@@ -13,6 +13,8 @@ FLAGS = [
     (("run", "--capture.snaplen", "7"), r"snaplen.*\b128\b"),
     (("run", "--capture.snaplen", "many"), r"snaplen"),
     (("run", "--capture.snaplen"), r"snaplen"),
+    (("run", "--capture.local-network", "here"), r"local-network.*here"),
+    (("run", "--capture.local-network", "10.0.0.0/64"), r"local_network.*10\.0\.0\.0/64"),
     (("run", "--capture.source", "magic"), r"source.*\bpcap\b"),
     (("run", "--workers", "zero"), r"workers"),
     (("run", "--workers", "0"), r"workers"),

@@ -75,7 +75,9 @@ def parser_object(tool, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def flood(tool, tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("flood") / "flood"
-    subprocess.run([tool("gcc"), "-O2", "-Wall", "-Werror", HERE / "flood.c", "-o", made], check=True)
+    subprocess.run(
+        [tool("gcc"), "-O2", "-Wall", "-Werror", REPO / "bench/support/flood.c", "-o", made], check=True
+    )
     return made
 
 

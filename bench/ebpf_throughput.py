@@ -1,0 +1,21 @@
+"""What iperf3 gets through a veth pair, with the kernel counting and without the exporter."""
+
+from statistics import median
+
+from bench.support.space import beside
+from bench.support.value import Value
+
+__all__ = ["run"]
+
+LESS = 3
+"""Percent at most (issue 5)."""
+
+
+def run(short: bool) -> dict[str, Value]:
+    parts: list[list[float]] = beside("bench.support.iperf_rig", "short" if short else "full")
+    without, counted = map(median, parts)
+    return {
+        "ebpf_iperf3_without_gbps": Value(without / 1e9, "Gbit/s"),
+        "ebpf_iperf3_gbps": Value(counted / 1e9, "Gbit/s"),
+        "ebpf_iperf3_less_percent": Value(100 * (1 - counted / without), "%", LESS),
+    }
