@@ -9,6 +9,8 @@ __all__ = ["Owners"]
 
 MAX_OUTBOX = 16_384
 MAX_KNOWN = 4096
+ANSWERED = -1
+"""For a serial: no more answers come."""
 
 
 class Owners:
@@ -105,9 +107,12 @@ class Owners:
 
     def asked(self, answer: Answer) -> tuple[Connection, View] | None:
         """Give the view that this answer is about; a final answer is the last."""
-        if answer.final:
-            return self._asked.pop(answer.serial, None)
-        return self._asked.get(answer.serial)
+        if not answer.final:
+            return self._asked.get(answer.serial)
+        asked = self._asked.pop(answer.serial, None)
+        if asked is not None:
+            asked[1].serial = ANSWERED  # 48 bytes less
+        return asked
 
     def _send(self, record: Ask | Watch | Whose | Gone) -> None:
         if len(self.outbox) < MAX_OUTBOX:

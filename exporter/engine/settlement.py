@@ -4,6 +4,8 @@ They wait until owner and protocol are known, or for `flow.settle` seconds, or u
 each flush adds what came since the last. A name that comes later, or changes, applies to what follows.
 """
 
+from sys import intern
+
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
 from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
@@ -55,7 +57,10 @@ class Settlement:
         if answer.owner is not None or answer.final:
             view.answered = True
         if answer.method != "none":
-            view.method, view.quality = answer.method, answer.quality
+            view.method, view.quality = (
+                intern(answer.method),
+                intern(answer.quality),
+            )  # few, and each decoded anew
         if answer.owner is not None:
             self.own(conn, view, answer.owner)
         if not conn.settled and self._known(conn):
