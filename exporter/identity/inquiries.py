@@ -7,9 +7,9 @@ line, or be moved to another cgroup, and a rule for names may go by either. `now
 from collections import deque
 
 from exporter.identity.processes import ProcfsProcesses
+from exporter.identity.records import Running
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
-from exporter.identity.told import Running
 from exporter.model import Answer, Owner, Whose
 
 __all__ = ["Inquiries"]

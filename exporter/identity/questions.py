@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from exporter.identity.netlink import PROTOCOLS, End
-from exporter.identity.told import Place
+from exporter.identity.records import Place
 from exporter.model import Answer, Ask, Watch
 
 __all__ = ["Key", "Question", "Questions", "valid"]

@@ -7,9 +7,9 @@ from exporter.identity.inquiries import Inquiries
 from exporter.identity.judge import Finding, Judge
 from exporter.identity.netlink import End
 from exporter.identity.questions import Question, Questions, valid
+from exporter.identity.records import Running, Use
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
-from exporter.identity.told import Running, Use
 from exporter.model import Answer, Ask, Gone, Watch
 
 __all__ = ["Resolver"]
