@@ -54,8 +54,8 @@ def test_the_worker_has_its_connections(
     rules.write_text(RULES)
     exporter = of_sockets(pair.here, "--capture.count-as", "stack", "--config.file", str(rules))
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
-    unheld = Unheld(*ends[0])
     _, base = still(exporter, ends)
+    unheld = Unheld(*ends[0])
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for address in (Pair.here4, Pair.here6):
         there.run("sh", "-c", TALK.format(clients=CLIENTS, path="/small", address=address, port=port))
