@@ -121,6 +121,7 @@ def test_live_as_from_the_file(
         for path in group.files:
             if why := sent(pair, tool, exporter, path):
                 different[path.name] = why
+                print(path.name, why)
         exporter.stop()
     count = sum(len(group.files) for group in groups)
     print(f"{count} captures, {len(different)} of them differ")
