@@ -73,4 +73,6 @@ def test_the_worker_has_its_connections(
     print(f"{server}: {masters} bytes at the listener's owner, handshakes included; of {sum(have.values())}")
     assert masters <= sum(flow.size for flow in early)
     opened = scrape.by("netproc_connections_opened_total", "process", container=here.label)
-    assert opened == {(f"{server}-worker",): 2 * CLIENTS}
+    # A turn may end between the handshake and the worker's first read: then the listener's owner has opened it.
+    assert opened.total() == 2 * CLIENTS
+    assert opened[f"{server}-worker",] >= CLIENTS
