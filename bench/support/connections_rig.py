@@ -1,6 +1,7 @@
 """New connections between real ends, and what each costs all of the exporter's processes. Prints JSON.
 
-The servers stand in the exporter's namespace, the clients behind a veth pair, and all of them on one core.
+The servers stand in the exporter's namespace, the clients behind a veth pair, and all of them on one core. Where the
+kernel counts, both ends are counted: as two connections, one in each namespace, each at half of the cost.
 """
 
 import json
@@ -12,15 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.support.exporter import Exporter
+from bench.support.exporter import SOCKETS, Exporter
 from bench.support.far import HERE, Far
 from bench.support.space import pin
 from bench.support.tls import certificate
 
-HTTP_RATE = 2000
+HTTP_RATE, MANY_RATE = 2000, 5000
+NAME = "npb-http"
+"""What the exporter calls the HTTP server and client; nobody else on the machine has this name."""
+LABEL = f'process="{NAME}"'
 TLS = (("tls13", 500, "443"), ("tls12", 500, "8443"), ("tls_seldom", 50, "9443"))
 """Name, rate and port. One by one, each connection wakes all processes for itself and finds cold caches."""
 INTERFACE = "traffic1"
+SOURCES = {"pcap": (INTERFACE, 1), "ebpf": (SOCKETS, 2)}
+"""Where the exporter counts, and how many times it counts each connection."""
 FLAGS = (
     *("--no-identity.namespaces",),  # the far end is on another machine, as far as we know
     *("--flow.timeouts.tombstone", "1", "--flow.sweep-interval", "1"),  # what an end costs falls into the run
@@ -46,13 +52,15 @@ def _idle(exporter: Exporter) -> dict[str, float]:
     return {role: (spent - before[role]) / took for role, spent in after.items()}
 
 
-def _measure(exporter: Exporter, far: Far, load: Load, idle: dict[str, float]) -> dict[str, float]:
+def _measure(
+    exporter: Exporter, far: Far, load: Load, idle: dict[str, float], times: int
+) -> dict[str, float]:
     server = subprocess.Popen(load.serve, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: pin(0))  # noqa: PLW1509
     try:
         assert server.stdout is not None
         server.stdout.readline()
         time.sleep(1)
-        sums = exporter.sums()
+        sums, own = exporter.sums(), exporter.sums(LABEL)
         before, start = exporter.spent(), time.monotonic()
         said = subprocess.run(
             far.command(*load.get), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=lambda: pin(0)
@@ -64,11 +72,14 @@ def _measure(exporter: Exporter, far: Far, load: Load, idle: dict[str, float]) -
         server.wait()
     done, failed, seconds = (float(word) for word in said.split())
     assert not failed, f"{load.name}: {failed:.0f} connections failed"
-    gained = exporter.sums()
+    gained, said_of = exporter.sums(), exporter.sums(LABEL)
     gained.subtract(sums)
+    said_of.subtract(own)
     opened = gained["netproc_connections_opened_total"]
-    assert opened >= done or gained["netproc_lost_packets_total"], f"{opened:.0f} of {done:.0f} counted"
-    found = {role: (spent - before[role] - idle[role] * took) / done for role, spent in after.items()}
+    assert opened >= times * done or gained["netproc_lost_packets_total"], (
+        f"{opened:.0f} of {times * done:.0f} counted"
+    )
+    found = {role: (spent - before[role] - idle[role] * took) / done / times for role, spent in after.items()}
     print(
         f"    {load.name}: { {role: round(1e6 * cost) for role, cost in found.items()} } µs", file=sys.stderr
     )
@@ -77,11 +88,14 @@ def _measure(exporter: Exporter, far: Far, load: Load, idle: dict[str, float]) -
         **{f"{role}_us": 1e6 * cost for role, cost in found.items()},
         "rate": done / seconds,
         "lost": gained["netproc_lost_packets_total"],
+        "missing": abs(times * done - said_of["netproc_connections_opened_total"])
+        if NAME in load.get[0]
+        else 0,
     }
 
 
 def _loads(folder: str, seconds: int) -> list[Load]:
-    program = str(Path(folder) / "http")
+    program = str(Path(folder) / NAME)
     source = Path(__file__).with_name("http.c")
     subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, source], check=True)
     tls = (sys.executable, "-m", "bench.support.tls")
@@ -90,7 +104,10 @@ def _loads(folder: str, seconds: int) -> list[Load]:
     def get(first: Sequence[str], port: str, rate: int) -> list[str]:
         return [*first, "get", HERE, port, str(rate), str(rate * seconds)]
 
-    loads = [Load("http", (program, "serve", "80"), get((program,), "80", HTTP_RATE))]
+    loads = [
+        Load(name, (program, "serve", "80"), get((program,), "80", rate))
+        for name, rate in (("http", HTTP_RATE), ("http_5000", MANY_RATE))
+    ]
     for name, rate, port in TLS:
         serve = (*tls, "serve", port, "1.2" if name == "tls12" else "1.3", pem)
         loads.append(Load(name, serve, get(tls, port, rate)))
@@ -98,13 +115,12 @@ def _loads(folder: str, seconds: int) -> list[Load]:
 
 
 def main() -> None:
-    short = sys.argv[1] == "short"
+    short, (where, times) = sys.argv[1] == "short", SOURCES[sys.argv[2]]
     far = Far(INTERFACE)
-    with tempfile.TemporaryDirectory() as folder, Exporter(INTERFACE, *FLAGS) as exporter:
+    with tempfile.TemporaryDirectory() as folder, Exporter(where, *FLAGS) as exporter:
         idle = _idle(exporter)
-        found = {
-            load.name: _measure(exporter, far, load, idle) for load in _loads(folder, 4 if short else 15)
-        }
+        loads = [load for load in _loads(folder, 4 if short else 15) if load.name in sys.argv[3:]]
+        found = {load.name: _measure(exporter, far, load, idle, times) for load in loads}
         print(json.dumps(found))
     far.close()
 

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterable
 
 from bench.support.exporter import SOCKETS, Exporter
 from bench.support.flood import SIZE, Flood, Load, sink
@@ -43,7 +44,7 @@ def _settled(exporter: Exporter, flood: Flood, sent: int) -> Figures:
     """Wait until all that was sent is counted, or nothing is added any more."""
     until = time.monotonic() + PATIENCE
     while True:
-        time.sleep(2)
+        time.sleep(1)
         counted = exporter.sums(flood.label)["netproc_transmit_bytes_total"] / SIZE
         if counted >= sent or time.monotonic() > until:
             lost = exporter.sums()["netproc_lost_packets_total"]
@@ -89,13 +90,13 @@ def _gained(exporter: Exporter, seconds: float) -> list[float]:
     return [spent / count for count, spent in found if count > OFTEN]
 
 
-def _kernel(flood: Flood, seconds: float) -> dict[str, list[float]]:
+def _kernel(flood: Flood, counts: Iterable[int], seconds: float) -> dict[str, list[float]]:
     """Let the kernel measure what a packet of a known connection costs: one that leaves, one that arrives."""
     found: dict[str, list[float]] = {}
     statistics = libbpf.keep_statistics()
     try:
         with Exporter(SOCKETS) as exporter:
-            for sockets in (1, 10_000):
+            for sockets in counts:
                 ends = [_end(20_000 + number) for number in range(sockets)]
                 moving = flood.begin(Load(ENDLESS, 0, sockets), "127.0.0.1")
                 time.sleep(WARM + EACH * sockets)
@@ -132,7 +133,7 @@ def main() -> None:
     short = sys.argv[1] == "short"
     sink()
     with Flood() as flood:
-        kernel = _kernel(flood, 2 if short else 5)
+        kernel = _kernel(flood, (1,) if short else (1, 10_000), 2 if short else 5)
         counts = KNOWN if short else (*KNOWN, MANY)
         known = {str(count): _known(flood, count, short) for count in counts}
         print(json.dumps({"kernel": kernel, "known": known, "sums": _sums(flood)}))

@@ -1,14 +1,28 @@
-"""What open connections cost while nothing moves: percent of a core by process of the exporter. Prints JSON."""
+"""What open connections cost while nothing moves: percent of a core by process of the exporter, and memory in MiB.
+
+Prints JSON.
+"""
 
 import json
 import sys
 import time
 
-from bench.support.exporter import Exporter
+from bench.support.exporter import SOCKETS, Exporter
 from bench.support.sockets import Held
 
-COUNTS = (10_000, 50_000)
+COUNTS = {
+    ("pcap", "short"): (10_000, 50_000),
+    ("pcap", "full"): (10_000, 50_000),
+    ("ebpf", "short"): (10_000,),
+    ("ebpf", "full"): (10_000, 50_000, 100_000),
+}
+SOURCES = {
+    "pcap": ("lo",),
+    "ebpf": (SOCKETS, "--flow.limit", "131072", "--ebpf.flows", "262144", "--ebpf.budgets", "262144"),
+}
+"""Both ends of each connection are sockets: the kernel counts twice as many."""
 SETTLE = 3.0
+MIB = 1 << 20
 PATIENCE = {"short": 15, "full": 90}
 """Seconds until the last question about an owner is answered; what is asked without end is not."""
 
@@ -18,6 +32,11 @@ def _percent(exporter: Exporter, seconds: float) -> dict[str, float]:
     time.sleep(seconds)
     after, took = exporter.spent(), time.monotonic() - start
     return {role: 100 * (spent - before[role]) / took for role, spent in after.items()}
+
+
+def _memory(exporter: Exporter) -> dict[str, float]:
+    print(f"    MiB: {exporter.shares()}", file=sys.stderr)
+    return {"mib": exporter.memory() / MIB, "maps_mib": exporter.maps() / MIB}
 
 
 def _settle(exporter: Exporter, count: int, patience: float) -> None:
@@ -37,15 +56,16 @@ def _settle(exporter: Exporter, count: int, patience: float) -> None:
 
 
 def main() -> None:
-    seconds = 10 if sys.argv[1] == "short" else 30
+    form, source = sys.argv[1:]
+    seconds = 10 if form == "short" else 30
     found = {}
-    with Exporter("lo") as exporter, Held() as held:
+    with Exporter(*SOURCES[source]) as exporter, Held() as held:
         time.sleep(3)
-        found["0"] = _percent(exporter, 5)
-        for count in COUNTS:
+        found["0"] = _percent(exporter, 5) | _memory(exporter)
+        for count in COUNTS[source, form]:
             held.grow(count)
-            _settle(exporter, count, PATIENCE[sys.argv[1]])
-            found[str(count)] = _percent(exporter, seconds)
+            _settle(exporter, count, PATIENCE[form])
+            found[str(count)] = _percent(exporter, seconds) | _memory(exporter)
     print(json.dumps(found))
 
 

@@ -41,7 +41,7 @@ def _run(far: Far, seconds: int, *, counted: bool) -> list[float]:
 
 def main() -> None:
     short = sys.argv[1] == "short"
-    rounds, seconds = (5, 2) if short else (10, 4)
+    rounds, seconds = (3, 2) if short else (10, 4)
     far = Far("iperf0")
     found: tuple[list[float], list[float]] = ([], [])
     try:

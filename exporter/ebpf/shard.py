@@ -73,6 +73,7 @@ class Shard:
     def __init__(self, handles: Handles, turned: int | None = None) -> None:
         """Take over; `turned` is the last turn whose numbers are safe (None: nobody read before)."""
         self._handles = handles
+        self._cpus = possible_cpus()
         self._ring = Ring(handles.ring, handles.ring_size)
         self._control = mmap.mmap(handles.control, mmap.PAGESIZE)
         self._unsure = turned is not None and turned != self.generation - 1
@@ -141,7 +142,7 @@ class Shard:
 
     def health(self) -> dict[Health, int]:
         """Give what was lost so far, over all CPUs and workers."""
-        size = 8 * possible_cpus()
+        size = 8 * self._cpus
         found = {}
         for what in Health:
             row = maps.lookup(self._handles.health, int(what).to_bytes(4, "little"), size) or b""

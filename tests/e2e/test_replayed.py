@@ -79,6 +79,11 @@ class Group:
     near: set[str] = field(default_factory=set)
     far: set[str] = field(default_factory=set)
 
+    def takes(self, near: frozenset[str], far: frozenset[str]) -> bool:
+        """Tell whether a capture fits in: also no connection of it may be one of another capture's."""
+        mixed = (self.near | near) & (self.far | far)
+        return not mixed and not (self.near & near and self.far & far)
+
 
 def grouped(files: list[Path]) -> list[Group]:
     """Deal the captures that may be sent: each group is for one exporter, which is told who is local."""
@@ -87,7 +92,7 @@ def grouped(files: list[Path]) -> list[Group]:
         near, far = ends(path)
         if near & far:
             continue
-        group = next((one for one in groups if not (one.near | near) & (one.far | far)), None)
+        group = next((one for one in groups if one.takes(near, far)), None)
         if group is None:
             groups.append(group := Group())
         group.files.append(path)
@@ -121,6 +126,7 @@ def test_live_as_from_the_file(
         for path in group.files:
             if why := sent(pair, tool, exporter, path):
                 different[path.name] = why
+                print(path.name, why)
         exporter.stop()
     count = sum(len(group.files) for group in groups)
     print(f"{count} captures, {len(different)} of them differ")

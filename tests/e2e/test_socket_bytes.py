@@ -35,7 +35,11 @@ def owners_are_right(
         opened_true[flow.owner(ports), TRANSPORTS[flow.transport]] += 1
     bytes_true.subtract(unheld)
     have = by_process(scrape, cell)
-    assert have == bytes_true, (have, scrape.losses(), scrape.bytes_by("container", "process"))
+    assert have == bytes_true, (
+        scrape.losses(),
+        scrape.by("netproc_attributions_total", "method", "quality"),
+        scrape.bytes_by("container", "process"),
+    )
     opened = scrape.by("netproc_connections_opened_total", "process", "transport", container=cell.label)
     assert opened == opened_true
     print(
@@ -74,8 +78,8 @@ def test_every_byte_has_its_process_and_container(
     keys = serve(cells, public, tool)
     exporter = of_sockets(pair.here, "--capture.count-as", "stack", "--workers", workers)
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
-    unheld = [Unheld(*end) for end in ends]
     before, base = still(exporter, ends)
+    unheld = [Unheld(*end) for end in ends]
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     talk(pair, everyone(*cells), keys, ("56",))
     after, scrape = still(exporter, ends, base)

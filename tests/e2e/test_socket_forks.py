@@ -54,8 +54,8 @@ def test_the_worker_has_its_connections(
     rules.write_text(RULES)
     exporter = of_sockets(pair.here, "--capture.count-as", "stack", "--config.file", str(rules))
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
-    unheld = Unheld(*ends[0])
     _, base = still(exporter, ends)
+    unheld = Unheld(*ends[0])
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for address in (Pair.here4, Pair.here6):
         there.run("sh", "-c", TALK.format(clients=CLIENTS, path="/small", address=address, port=port))
@@ -73,4 +73,6 @@ def test_the_worker_has_its_connections(
     print(f"{server}: {masters} bytes at the listener's owner, handshakes included; of {sum(have.values())}")
     assert masters <= sum(flow.size for flow in early)
     opened = scrape.by("netproc_connections_opened_total", "process", container=here.label)
-    assert opened == {(f"{server}-worker",): 2 * CLIENTS}
+    # A turn may end between the handshake and the worker's first read: then the listener's owner has opened it.
+    assert opened.total() == 2 * CLIENTS
+    assert opened[f"{server}-worker",] >= CLIENTS

@@ -71,8 +71,8 @@ def test_a_killed_child_loses_no_count(
     Servers(here, public, tool).iperf3(HERE["iperf3"])
     exporter = of_sockets(pair.here, "--capture.count-as", "stack")
     ends = [(pair.here, pair.interface), (pair.there, pair.interface)]
-    unheld = [Unheld(*end) for end in ends]
     _, base = still(exporter, ends)
+    unheld = [Unheld(*end) for end in ends]
     ours = held(exporter)
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     stream = there.start(

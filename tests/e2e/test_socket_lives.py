@@ -85,8 +85,8 @@ def test_connections_older_than_the_exporter(
         say(talker, words)
     assert [talker.stdout.readline() for talker in talkers[2:]] == [b"a\n", b"1\n"]
     exporter = of_sockets(pair.here, *STACK)
-    unheld = [Unheld(*end) for end in ends]
     _, base = still(exporter, ends)
+    unheld = [Unheld(*end) for end in ends]
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for talker in [*sinks, *talkers[:3]]:
         say(talker, b"x" * 1000 + b"\n")
@@ -150,8 +150,8 @@ def test_processes_of_milliseconds(
     wait_for("nc listens", lambda: there.connects(Pair.there4, SINK["tcp"]))
     times = SHORT if short else FULL
     exporter = of_sockets(pair.here, *STACK)
-    unheld = [Unheld(*end) for end in ends]
     _, base = still(exporter, ends)
+    unheld = [Unheld(*end) for end in ends]
     tcpdump = Tcpdump(pair.here, pair.interface, tmp_path / "truth.pcap")
     for command in LOOPS.values():
         here.run("sh", "-c", f"for i in $(seq {times}); do {command} >/dev/null || exit 1; done")

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Start
-from tests.e2e.containers import by_process, contained, still
+from tests.e2e.containers import Container, by_process, contained, still
 from tests.e2e.netns import Namespace, Pair
 from tests.e2e.scrape import ETHERNET
 from tests.e2e.servers import Servers
 from tests.e2e.sockets import Unheld
-from tests.e2e.truth import ARP, Tcpdump
+from tests.e2e.truth import ARP, TCP, Tcpdump
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.netns, pytest.mark.bpf]
 
@@ -25,6 +25,9 @@ table ip nat {{
     chain out {{ type nat hook postrouting priority 100; oifname "{Pair.interface}" masquerade; }}
 }}
 """
+VXLAN, OUTER = "vx0", 4789
+AROUND = 20 + 8 + 8
+"""Bytes of IPv4, UDP and VXLAN headers."""
 PAGE = ("curl", "-sf", "--noproxy", "*", "-o", "/dev/null")
 
 
@@ -79,8 +82,8 @@ def test_each_byte_of_pods_behind_translation_is_counted_once(
             Servers(cell, public, tool).nginx(INSIDE, INSIDE + 1)
         exporter = of_sockets(pair.here, "--capture.count-as", "stack")
         ends = [(pair.there, pair.interface), *((pod, LINK) for pod in pods)]
-        unheld = [Unheld(*end) for end in ends]
         before, base = still(exporter, ends)
+        unheld = [Unheld(*end) for end in ends]
         dumps = [
             Tcpdump(namespace, interface, tmp_path / f"{number}.pcap")
             for number, (namespace, interface) in enumerate(ends)
@@ -103,3 +106,55 @@ def test_each_byte_of_pods_behind_translation_is_counted_once(
         assert scrape.sum("netproc_receive_bytes_total", process="forwarded") == 0
         sums = [scrape.bytes_by("container", process=name).total() for name in ("curl", "dig")]
         assert min(sums) > 0
+
+
+@pytest.fixture
+def tunnel(pair: Pair) -> str:
+    """Join both ends by VXLAN over the wire; gives its interface."""
+    for namespace, own, other, inner in (
+        (pair.here, Pair.here4, Pair.there4, "10.77.0.1"),
+        (pair.there, Pair.there4, Pair.here4, "10.77.0.2"),
+    ):
+        namespace.run(
+            *("ip", "link", "add", VXLAN, "type", "vxlan", "id", "42", "local", own, "remote", other),
+            *("dstport", str(OUTER), "dev", pair.interface),
+        )
+        namespace.sysctl(VXLAN)
+        namespace.run("ip", "address", "add", f"{inner}/24", "dev", VXLAN)
+        namespace.run("ip", "link", "set", VXLAN, "up")
+    return VXLAN
+
+
+def test_in_a_tunnel_the_inner_bytes_are_the_process_s(
+    *,
+    pair: Pair,
+    cells: list[Container],
+    tunnel: str,
+    public: Path,
+    tool: Callable[[str], str],
+    of_sockets: Start,
+    tmp_path: Path,
+) -> None:
+    """The outer packets are the kernel's, if they are anybody's, and never a process'."""
+    here, there = cells
+    Servers(there, public, tool).nginx(PORT, TLS)
+    exporter = of_sockets(pair.here, "--capture.count-as", "stack")
+    ends = [(pair.here, tunnel), (pair.there, tunnel)]
+    _, base = still(exporter, [*ends, (pair.here, pair.interface)])
+    unheld = [Unheld(*end) for end in ends]
+    inner = Tcpdump(pair.here, tunnel, tmp_path / "inner.pcap")
+    outer = Tcpdump(pair.here, pair.interface, tmp_path / "outer.pcap")
+    for _ in range(5):
+        here.run(*PAGE, f"http://10.77.0.2:{PORT}/page")
+    _, scrape = still(exporter, [*ends, (pair.here, pair.interface)], base)
+    inner.stop()
+    outer.stop()
+    size = sum(flow.size for flow in inner.flows({"10.77.0.1"}) if flow.transport == TCP)
+    for at, (cell, process) in enumerate(zip(cells, ("curl", "nginx"), strict=True)):
+        assert by_process(scrape, cell) == {process: size - unheld[at].ports("tcp").total()}
+    families = [f"netproc_peer_{way}_bytes_total" for way in ("receive", "transmit")]
+    kernel = sum(scrape.sum(family, process="kernel", remote_scope="public") for family in families)
+    carried, _ = outer.by_port(OUTER)
+    print(f"inner: {size} bytes; outer: {carried}, of which {kernel} are counted as the kernel's")
+    assert carried >= size + AROUND * len(list(inner.packets()))
+    assert kernel in {0, carried}  # the kernel gives them to no socket's filter: then they are in no sum
