@@ -9,6 +9,7 @@ __all__ = ["Owners"]
 
 MAX_OUTBOX = 16_384
 MAX_KNOWN = 4096
+MAX_WORDS = 256
 ANSWERED = -1
 """For a serial: no more answers come."""
 
@@ -26,6 +27,7 @@ class Owners:
         self._asked: dict[int, tuple[Connection, View]] = {}
         self._watched: dict[int, Connection] = {}
         self._watching: dict[Connection, int] = {}
+        self._words: dict[str, str] = {}
         self._known: dict[tuple[int, float], tuple[Owner, IdentityKey]] = {}
 
     def one(self, owner: Owner) -> tuple[Owner, IdentityKey]:
@@ -38,6 +40,12 @@ class Owners:
             self._known.clear()
         kept = self._known[key] = (owner, IdentityKey(owner.process, owner.container, owner.pod))
         return kept
+
+    def word(self, text: str) -> str:
+        """Give the one copy of a word of the answers, of which there are few: each is decoded anew, and kept twice."""
+        if len(self._words) >= MAX_WORDS:
+            self._words.clear()
+        return self._words.setdefault(text, text)
 
     def whose(self, process: Process, cgroup: int) -> None:
         """Ask which process this is."""

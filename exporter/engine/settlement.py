@@ -4,8 +4,6 @@ They wait until owner and protocol are known, or for `flow.settle` seconds, or u
 each flush adds what came since the last. A name that comes later, or changes, applies to what follows.
 """
 
-from sys import intern
-
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
 from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
@@ -58,8 +56,8 @@ class Settlement:
             view.answered = True
         if answer.method != "none":
             view.method, view.quality = (
-                intern(answer.method),
-                intern(answer.quality),
+                self._c.owners.word(answer.method),
+                self._c.owners.word(answer.quality),
             )  # few, and each decoded anew
         if answer.owner is not None:
             self.own(conn, view, answer.owner)

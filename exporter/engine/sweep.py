@@ -1,7 +1,5 @@
 """What happens by the clock: flushes each second, timeouts and staleness every few, and what only the kernel knows."""
 
-from sys import intern
-
 from exporter import metrics as m
 from exporter.engine.accounts import NO_SIDE
 from exporter.engine.context import Context
@@ -151,9 +149,9 @@ class Sweep:
             return
         if table.tombstone(row.scope, row.transport, key) is not None or len(table) >= table.limit:
             return  # what is silent takes nobody's place
-        conn = Connection(row.scope, intern(row.transport), key, now)
+        conn = Connection(row.scope, self._c.owners.word(row.transport), key, now)
         view = self._c.view(0, row.scope)
-        view.state = intern(row.state)
+        view.state = self._c.owners.word(row.state)
         conn.local = 1
         conn.views = (view,)
         conn.silent = True
@@ -165,7 +163,7 @@ class Sweep:
         if not conn.silent or conn.end(1) != (row.local, row.lport) or len(conn.views) > 1:
             return
         view = self._c.view(1, row.scope)
-        view.state = intern(row.state)
+        view.state = self._c.owners.word(row.state)
         conn.local = 3
         conn.views = (*conn.views, view)
         conn.steady = False
@@ -175,7 +173,8 @@ class Sweep:
 
     def _own(self, conn: Connection, view: View, row: SocketRow) -> None:
         view.answered = True
-        view.method, view.quality = intern(row.method), intern(row.quality)
+        word = self._c.owners.word
+        view.method, view.quality = word(row.method), word(row.quality)
         if row.owner is not None:
             settled, conn.settled = conn.settled, False  # this end has entered nothing yet
             self._settlement.own(conn, view, row.owner)
