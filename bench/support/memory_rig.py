@@ -20,7 +20,7 @@ SPARE = ("--flow.limit", "100100")
 
 
 QUIET = 3
-"""Seconds without a new connection: what was sent is read."""
+"""Seconds without a new connection: what was sent is read. And after the last answer: what is given back is given."""
 
 
 def _settled(exporter: Exporter, least: int) -> int:
@@ -36,6 +36,7 @@ def _settled(exporter: Exporter, least: int) -> int:
         return now - since >= QUIET and seen + lost >= least and not sums["netproc_identity_pending"]
 
     exporter.wait(f"{least} connections or lost packets, and no owner asked for", settled, 120)
+    time.sleep(QUIET)
     return int(seen)
 
 

@@ -40,6 +40,8 @@ OFTEN = 1.25
 """It pauses where turns follow each other within so many pauses: who gathers questions himself is not kept waiting."""
 GAP = 0.1
 """Seconds between two readings at least."""
+FEW, MANY = 100, 2_000
+"""Questions begun and ended: so few in a second are quiet, and after so many it is worth to give memory back (5 ms)."""
 RELIST = 600.0
 """Seconds between listings: of 100,000 sockets (about 1 s) they take 0.2 % of a core."""
 
@@ -71,6 +73,8 @@ class Identity:
         self.interfaces: Scopes | None = None
         self.tell_at = self.tell_due = self.whole_due = 0.0
         self.list_due = time.monotonic() + RELIST
+        self.moved = self.returned = 0
+        """Questions begun and ended until the last look, and until memory was last given back."""
         self.running = True
 
     def run(self, publisher: Publisher) -> None:
@@ -197,12 +201,21 @@ class Identity:
 
     def clean(self) -> None:
         """Forget what is old, and note what may not be seen."""
+        self.give_back()
         self.stats.errors["failed"] += self.sources.failures()
         self.sources.processes.prune(time.monotonic())
         if holders := self.sources.holders:
             holders.prune(busy=bool(self.resolver.questions))
             if holders.denied - {1}:
                 self.stats.degraded["descriptors"] = "permission"
+
+    def give_back(self) -> None:
+        """Free what many questions have left, once there are few: the C library keeps it, all over its heap."""
+        before, self.moved = self.moved, 2 * self.stats.asks - len(self.resolver.questions)
+        if self.moved - before < FEW and self.moved - self.returned >= MANY:
+            self.returned = self.moved
+            self.resolver.shrink()
+            kernel.trim()
 
     def list(self, now: float) -> None:
         """Go on with listings; begin one for everybody when it is time."""
@@ -218,6 +231,7 @@ class Identity:
             self.channels[index].put(record, keep=True)
         if isinstance(record, Listing) and record.last:
             self.listings.pop(0)
+            kernel.trim()
         self.list_due = now + RELIST
 
 

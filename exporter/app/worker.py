@@ -12,7 +12,7 @@ import socket
 import time
 
 from exporter import dpi, log, metrics
-from exporter.app import child, sandbox
+from exporter.app import child, kernel, sandbox
 from exporter.app.child import Begun
 from exporter.app.part import Part
 from exporter.config import Config
@@ -29,7 +29,9 @@ PATIENCE = 3.0
 """Seconds to wait for the identity process before packets are read without it."""
 EXPIRY = 60.0
 """How often the ledger looks for rows to drop."""
-FEW, MANY = 1_000, 10_000
+FEW, MANY = 1_000, 5_000
+RETURNS = 10
+"""Sweeps after a flood that give memory back (0.5 ms): questions and their buffers go later than connections."""
 BEHIND = 30.0
 """The longest time without a sweep because packets of the past are still being read."""
 
@@ -59,8 +61,8 @@ class Worker:
         self.drained = 0.0
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
         self._unpublished = False
-        self._most = 0
-        """Connections at most since memory was last given back."""
+        self._returns = 0
+        """How often memory is still to be given back since there were many connections."""
         self._errors = ledger.slot(metrics.WORKER_ERRORS, None)
         self._lost_events = ledger.slot(metrics.LOST_EVENTS, None, ("identity",))
 
@@ -97,10 +99,12 @@ class Worker:
     def _give_back(self) -> None:
         """Free what the interpreter keeps of a flood for later; with many connections that would take long."""
         size = len(self.engine.context.table)
-        self._most = max(self._most, size)
-        if size < FEW < MANY < self._most:
-            self._most = size
-            gc.collect()
+        if size >= MANY:
+            self._returns = RETURNS
+        elif size < FEW and self._returns:
+            self._returns -= 1
+            gc.collect()  # which also empties the lists of free objects: each may keep a MiB from going back
+            kernel.trim()
 
     def defect(self) -> None:
         """Count something that our own code failed at, an exception under way; the first one is told of."""

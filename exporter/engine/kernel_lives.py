@@ -12,9 +12,8 @@ from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
 from exporter.engine.settlement import Settlement
 from exporter.flow import tcp
-from exporter.flow.connection import Connection, View
+from exporter.flow.connection import Connection, View, mirror
 from exporter.flow.socket import Socket
-from exporter.flow.table import mirror
 from exporter.model import End, Tally
 
 __all__ = ["Lives"]

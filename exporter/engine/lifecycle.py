@@ -10,12 +10,12 @@ from exporter.engine.messages import Messages
 from exporter.engine.port import Port
 from exporter.engine.settlement import Settlement
 from exporter.flow import tcp
-from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View
+from exporter.flow.connection import EVERYTHING, Connection, Half, Leaving, View, mirror
 from exporter.flow.inspector import Inspector
 from exporter.flow.reassembly import Stream
 from exporter.flow.serial import MASK, distance
 from exporter.flow.socket import Socket
-from exporter.flow.table import Tombstone, mirror
+from exporter.flow.table import Tombstone
 from exporter.model import ACK, RST, SYN, Packet
 
 __all__ = ["Lifecycle"]
@@ -192,7 +192,6 @@ class Lifecycle:
         elif half.packets and conn.settled:
             self._settlement.flush(conn)  # what another interface carried is that interface's
         half.table = table = _table(port, packet)
-        half.key = key
         table[key] = half
         if leaving:
             half.meters = (port.reason("forwarded"),)

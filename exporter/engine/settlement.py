@@ -55,7 +55,8 @@ class Settlement:
         if answer.owner is not None or answer.final:
             view.answered = True
         if answer.method != "none":
-            view.method, view.quality = answer.method, answer.quality
+            word = self._c.owners.word
+            view.method, view.quality = word(answer.method), word(answer.quality)
         if answer.owner is not None:
             self.own(conn, view, answer.owner)
         if not conn.settled and self._known(conn):

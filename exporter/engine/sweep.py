@@ -117,7 +117,7 @@ class Sweep:
 
     def close(self, now: float) -> None:
         """End everything, oldest first."""
-        for conn in sorted(self._c.table, key=lambda conn: conn.order):
+        for conn in sorted(self._c.table, key=lambda conn: conn.created):
             conn.reason = conn.reason or "timeout"
             self._lifecycle.end(conn, now)
 
@@ -149,9 +149,9 @@ class Sweep:
             return
         if table.tombstone(row.scope, row.transport, key) is not None or len(table) >= table.limit:
             return  # what is silent takes nobody's place
-        conn = Connection(row.scope, row.transport, key, now)
+        conn = Connection(row.scope, self._c.owners.word(row.transport), key, now)
         view = self._c.view(0, row.scope)
-        view.state = row.state
+        view.state = self._c.owners.word(row.state)
         conn.local = 1
         conn.views = (view,)
         conn.silent = True
@@ -163,7 +163,7 @@ class Sweep:
         if not conn.silent or conn.end(1) != (row.local, row.lport) or len(conn.views) > 1:
             return
         view = self._c.view(1, row.scope)
-        view.state = row.state
+        view.state = self._c.owners.word(row.state)
         conn.local = 3
         conn.views = (*conn.views, view)
         conn.steady = False
@@ -173,7 +173,8 @@ class Sweep:
 
     def _own(self, conn: Connection, view: View, row: SocketRow) -> None:
         view.answered = True
-        view.method, view.quality = row.method, row.quality
+        word = self._c.owners.word
+        view.method, view.quality = word(row.method), word(row.quality)
         if row.owner is not None:
             settled, conn.settled = conn.settled, False  # this end has entered nothing yet
             self._settlement.own(conn, view, row.owner)

@@ -26,6 +26,7 @@ __all__ = [
     "Leaving",
     "Rows",
     "View",
+    "mirror",
 ]
 
 EVERYTHING = 1 << 58
@@ -44,6 +45,12 @@ V4, ENDS4 = 12, Struct(">4s4sHH").unpack
 
 NEVER = -1
 """`Half.skip`: every segment takes the slow path (state changes, holes, several interfaces)."""
+
+
+def mirror(key: bytes) -> bytes:
+    """Give the key of the opposite direction."""
+    size = (len(key) - 4) // 2
+    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
 
 
 class Rows:
@@ -78,7 +85,7 @@ class Half(Counted):
     `meters` are the ledger's slots (packets, bytes) of the interface that carries it.
     """
 
-    __slots__ = ("conn", "holes", "key", "meters", "past_bytes", "past_packets", "side", "stream", "table")
+    __slots__ = ("conn", "holes", "meters", "past_bytes", "past_packets", "side", "stream", "table")
 
     def __init__(self, conn: "Connection", side: int, now: float) -> None:
         """Start a direction with nothing counted."""
@@ -90,13 +97,18 @@ class Half(Counted):
         self.skip = NEVER
         self.conn = conn
         self.side = side
-        self.key = b""
         self.table: dict[bytes, Half] | None = None
         self.meters: tuple[tuple[int, int], ...] = ()
         self.past_packets = self.past_bytes = 0
         """Of the side, on whatever interface, that were flushed (kept in the side's first `Half`)."""
         self.holes: list[tuple[int, int]] | None = None
         self.stream: Stream | None = None
+
+    @property
+    def key(self) -> bytes:
+        """What its packets are found by; asked for seldom, so it is not kept."""
+        forward = self.conn.forward
+        return mirror(forward) if self.side == 1 else forward
 
     @property
     def past(self) -> tuple[int, int]:
@@ -150,6 +162,7 @@ class View:
         self.owner: Owner | None = None
         self.answered = False
         self.serial = 0
+        """Of the question about its owner; 0: none was asked, -1: it has its last answer."""
         self.method = "none"
         self.quality = "none"
         self.identity = UNKNOWN
@@ -178,7 +191,6 @@ class Connection:
         "local",
         "name",
         "opened",
-        "order",
         "pending",
         "protocol",
         "reason",
@@ -233,7 +245,6 @@ class Connection:
         """Times of the SYN and the SYN-ACK (0: not seen), and how often either was sent."""
         self.name = b""
         """The smaller of its two keys: what the table knows it by."""
-        self.order = 0
 
     @property
     def last(self) -> float:

@@ -8,21 +8,15 @@ that has ended, so that a last ACK opens no new one.
 from collections.abc import Iterator
 from typing import Any
 
-from exporter.flow.connection import Connection, View
+from exporter.flow.connection import Connection, View, mirror
 
-__all__ = ["Table", "Tombstone", "mirror", "shrink"]
+__all__ = ["Table", "Tombstone", "shrink"]
 
 MAX_TOMBSTONES = 16_384
 CHANCES = 8
 SLACK, ROOMY = 1 << 20, 400
 """A dictionary of this size is worth a look, and with so many bytes an entry it is mostly empty."""
 RECENT = 60.0
-
-
-def mirror(key: bytes) -> bytes:
-    """Give the key of the opposite direction."""
-    size = (len(key) - 4) // 2
-    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
 
 
 def shrink(entries: dict[Any, Any]) -> None:
@@ -59,7 +53,6 @@ class Table:
         self.size = 0
         self.tombstones: dict[tuple[int, str, bytes], Tombstone] = {}
         self._by_kind: dict[tuple[int, str], dict[bytes, Connection]] = {}
-        self._order = 0
         self._asked = self._name = b""
         """The last key, and the name that belongs to it: a packet asks two or three times."""
 
@@ -95,8 +88,6 @@ class Table:
     def add(self, conn: Connection) -> None:
         """Enter a connection."""
         conn.name = name = self.name(conn.forward)
-        self._order += 1
-        conn.order = self._order
         self._by_kind.setdefault((conn.scope, conn.kind), {})[name] = conn
         self.size += 1
 
@@ -110,10 +101,13 @@ class Table:
         if not kind:
             del self._by_kind[place]
         self.size -= 1
+        keys = (conn.forward, mirror(conn.forward))
         for half in conn.halves():
-            if half.table is not None and half.table.get(half.key) is half:
-                del half.table[half.key]
-            half.table = None
+            if half.table is not None:
+                for key in keys:  # what is on its way out has either
+                    if half.table.get(key) is half:
+                        del half.table[key]
+                half.table = None
         return True
 
     def victim(self, now: float) -> Connection | None:

@@ -7,9 +7,9 @@ line, or be moved to another cgroup, and a rule for names may go by either. `now
 from collections import deque
 
 from exporter.identity.processes import ProcfsProcesses
+from exporter.identity.records import Running
 from exporter.identity.sources import Sources
 from exporter.identity.stats import Stats
-from exporter.identity.told import Running
 from exporter.model import Answer, Owner, Whose
 
 __all__ = ["Inquiries"]
@@ -76,6 +76,10 @@ class Inquiries:
         """Drop all questions of a worker that has started anew."""
         for key in [key for key in self.open if key[0] == channel]:
             self.drop(key)
+
+    def shrink(self) -> None:
+        """Give back what the tables took when they were fuller."""
+        self.open, self.asked = dict(self.open), dict(self.asked)
 
     def executed(self, process: Running, now: float) -> None:
         """Answer again: it runs another program now."""

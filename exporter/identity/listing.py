@@ -64,7 +64,7 @@ def read(resolver: Resolver, now: float) -> Iterator[Found | None]:
 
 def make_row(resolver: Resolver, found: Found, now: float) -> SocketRow:
     scope, method, socket = found
-    owner, shared = resolver.owner(socket, now)
+    owner, shared = resolver.judge.owner(socket, now)
     quality = "shared" if shared else "exact" if owner else "none"
     state = socket.state if socket.end.transport == "tcp" else "active"
     return SocketRow(scope, *socket.end, state, owner, method, quality)

@@ -7,91 +7,34 @@ is open and some seconds longer, as far as there is room; what was forgotten or 
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import msgspec
 
 from exporter.ebpf.cgroups import Cgroups
-from exporter.ebpf.layout import Key, Origin
+from exporter.ebpf.layout import Origin
 from exporter.ebpf.owners import Closed, Ends, Process, read_events, ticks
 from exporter.ebpf.ring import Ring
 from exporter.identity.budget import Budget
 from exporter.identity.cgroup import get_place
-from exporter.identity.netlink import PROTOCOLS, End
+from exporter.identity.netlink import End
 from exporter.identity.processes import Known, ProcfsProcesses
 from exporter.identity.procfs import TICK, get_boot_time
+from exporter.identity.records import TRANSPORTS, Bound, Place, Record, Running, Use, end_of, pick
 from exporter.identity.stats import Stats
 from exporter.model import Owner
 
-__all__ = ["Place", "Running", "Told", "Use"]
+__all__ = ["Told"]
 
 SOCKETS, CLOSED, PROCESSES = 32_768, 16_384, 8_192
 """Remembered at most: 1 KiB each."""
 KEPT = 15_000_000_000
 """Nanoseconds for which a closed socket is remembered."""
-TOLERANCE = 20_000_000
-"""By which the time of a packet and that of an event may disagree."""
-LINGER = 2_000_000_000
-"""After its close a connection may still be seen for the first time: by a worker that has just started."""
-HANDSHAKE = 60_000_000_000
-"""After its SYN a listener may have a connection so much later."""
 NOW = 1e9
 BATCH = 4_000
 """Events read at a time: 30 ms, and more than the ring of 256 KiB holds."""
 INIT = 1
 """The service manager opens sockets for others."""
 SURE = frozenset({Origin.CREATED, Origin.USED})
-TRANSPORTS = {number: name for name, number in PROTOCOLS.items()}
-
-Place = tuple[int, End]
-"""A network namespace by its inode, and a socket's ends there."""
-Bound = tuple[int, int]
-"""The same, and a UDP port."""
-
-
-class Running(NamedTuple):
-    """Which process: the two together name it for ever."""
-
-    pid: int
-    start: int
-    """Clock ticks from boot, as `/proc/<pid>/stat` tells it."""
-
-
-class Record:
-    """One socket's owner. Times are nanoseconds of the monotonic clock; `closed` is 0 while it is open.
-
-    `process` is a pid and the nanoseconds from boot to its start.
-    """
-
-    __slots__ = ("closed", "cookie", "local", "opened", "origin", "place", "process")
-
-    def __init__(self, told: Ends, place: Place | Bound) -> None:
-        self.cookie = told.key.cookie
-        self.local = told.key.local
-        self.place = place
-        self.opened = told.time
-        self.closed = 0
-        self.take(told)
-
-    def take(self, told: Ends) -> None:
-        self.process = (told.tgid, told.start)
-        self.origin = told.origin
-
-    def open_at(self, when: int) -> bool:
-        return self.opened <= when + TOLERANCE and (not self.closed or self.closed >= when - TOLERANCE)
-
-
-class Use(NamedTuple):
-    """Who uses a socket."""
-
-    owner: Owner
-    sure: bool
-    """Else it is known who made it, and not whether somebody else uses it."""
-    bound: bool
-    """Known by its own end only."""
-    accepted: bool
-    """Not used yet: its listener's."""
-    alive: bool
 
 
 class Told:
@@ -199,6 +142,11 @@ class Told:
         if not records:
             table.pop(record.place, None)  # type: ignore[arg-type]
 
+    def shrink(self) -> None:
+        """Give back what the tables took when they were fuller."""
+        self.names, self.open = dict(self.names), dict(self.open)
+        self.ends, self.bound = dict(self.ends), dict(self.bound)
+
     # -- questions -------------------------------------------------------------------------------------------------
 
     def place(self, scope: int, end: End) -> Place:
@@ -273,21 +221,3 @@ class Told:
             container=place.container,
             pod=place.pod,
         )
-
-
-def end_of(key: Key) -> End:
-    return End(TRANSPORTS[key.transport], key.local, key.lport, key.remote, key.rport)
-
-
-def pick(records: list[Record] | tuple[()], when: int) -> Record | None:
-    """Choose among the sockets that have had the same ends, one after the other: the one that was open then.
-
-    Else the one that a listener got soon after, or the one that was closed shortly before.
-    """
-    for record in reversed(records):
-        if record.open_at(when):
-            return record
-    for record in records:
-        if when < record.opened < when + HANDSHAKE:
-            return record
-    return records[-1] if records and records[-1].closed >= when - LINGER else None

@@ -158,7 +158,8 @@ class Rig:
         owner = name if isinstance(name, Owner) else Owner(name, pid=1, start=1.0) if name else None
         method = "netlink" if owner else "none"
         answer = Answer(serial, owner, method, quality if owner else "none", owner is not None, final)
-        self.engine.answer(answer, self.now)
+        packed = msgspec.msgpack.encode(answer)  # as it comes: each word is made anew
+        self.engine.answer(msgspec.msgpack.decode(packed, type=Answer), self.now)
         return self
 
     # -- reading ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,30 @@ def test_what_is_asked():
     assert ask.serial > 100
 
 
+def test_of_an_answer_little_is_kept():
+    """A hundred thousand connections keep a word each otherwise, and the number of a question that is over."""
+    one, two = Talk(HERE, AWAY), Talk(End("10.0.0.1", 40_001), AWAY)
+    rig = Rig().put(*one.handshake(), *two.handshake()).answer("curl")
+    first, second = (view for conn in rig.engine.context.table for view in conn.views)
+    assert (first.method, first.quality, first.owner.process) == ("netlink", "exact", "curl")
+    assert first.method is second.method
+    assert first.quality is second.quality
+    assert first.owner is second.owner
+    assert first.identity is second.identity
+    assert first.serial == second.serial == -1
+
+
+def test_who_has_the_last_answer_is_not_asked_about_again():
+    one = talk()
+    rig = Rig().put(*one.handshake())
+    (ask,) = rig.outbox(Ask)
+    rig.say(ask.serial, "curl").say(ask.serial, "other")
+    rig.engine.repeat()
+    assert not rig.outbox(Ask)
+    (conn,) = rig.engine.context.table
+    assert conn.views[0].owner.process == "curl"
+
+
 def test_an_answer_in_time():
     rig = Rig(dissectors=[]).put(*talk().handshake()).answer("curl")
     assert rig.moved(m.TRANSMIT_BYTES) == {}

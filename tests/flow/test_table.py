@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.flow import table as t
-from exporter.flow.connection import Connection
+from exporter.flow.connection import Connection, mirror
 
 
 def conn(number, *, now=0.0, scope=0, transport="tcp"):
@@ -22,8 +22,8 @@ def talking(number, now):
 def test_mirror(size, data):
     key = data.draw(st.binary(min_size=size, max_size=size))
     half = (size - 4) // 2
-    assert t.mirror(t.mirror(key)) == key
-    assert t.mirror(key) == key[half : 2 * half] + key[:half] + key[-2:] + key[-4:-2]
+    assert mirror(mirror(key)) == key
+    assert mirror(key) == key[half : 2 * half] + key[:half] + key[-2:] + key[-4:-2]
 
 
 def test_found_from_both_sides_and_in_its_own_place_only():
@@ -31,7 +31,7 @@ def test_found_from_both_sides_and_in_its_own_place_only():
     one = conn(1)
     table.add(one)
     assert table.find(0, "tcp", one.forward) is one
-    assert table.find(0, "tcp", t.mirror(one.forward)) is one
+    assert table.find(0, "tcp", mirror(one.forward)) is one
     assert table.find(1, "tcp", one.forward) is None
     assert table.find(0, "udp", one.forward) is None
     assert list(table) == [one]
@@ -45,8 +45,7 @@ def test_removing_clears_the_packet_paths_entries_but_not_a_successors():
     table, path = t.Table(10), {}
     old, new = conn(1), conn(1)
     table.add(old)
-    old.half0.table, old.half0.key = path, old.forward
-    old.half1.table, old.half1.key = path, t.mirror(old.forward)
+    old.half0.table = old.half1.table = path
     path[old.half0.key] = new.half0
     path[old.half1.key] = old.half1
     table.remove(old)
@@ -100,7 +99,7 @@ def test_tombstones_weather_in_time():
         table.add(each)
         table.remove(each)
         assert table.bury(each, stone) == []
-    assert table.tombstone(0, "tcp", t.mirror(one.forward)) is first
+    assert table.tombstone(0, "tcp", mirror(one.forward)) is first
     assert table.weathered(9.9) == []
     assert table.weathered(10.0) == [first]
     assert table.tombstone(0, "tcp", one.forward) is None

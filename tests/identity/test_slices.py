@@ -117,9 +117,9 @@ def test_the_newest_of_too_many_questions_is_answered_first(rig, closing):
         rig.resolver.work(rig.now)
         assert time.process_time() - begun < 0.25
         answers.update((answer.serial, answer) for answer in rig.answers())
-        assert rig.resolver.new  # others still wait
+        assert rig.resolver.questions.new  # others still wait
     assert answers[77_777].owner.pid == os.getpid()
-    while rig.resolver.new:  # and nobody is forgotten
+    while rig.resolver.questions.new:  # and nobody is forgotten
         rig.resolver.work(rig.now)
         answers.update((answer.serial, answer) for answer in rig.answers())
     assert len(answers) == 30_001

@@ -292,7 +292,7 @@ def test_transports_without_a_table(rig, transport):
 
 
 def test_too_many_questions(rig, monkeypatch):
-    monkeypatch.setattr("exporter.identity.resolver.LIMIT", 2)
+    monkeypatch.setattr("exporter.identity.questions.LIMIT", 2)
     rig = rig()
     for port in range(1, 5):
         rig.ask(("127.0.0.1", port), ("127.0.0.1", 2))
