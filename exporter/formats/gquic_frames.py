@@ -1,0 +1,53 @@
+"""Frames as Google's QUIC had them before the IETF's: Q039 to Q050, and in T050 and T051 ("QUIC Wire Layout", 2019)."""
+
+from collections.abc import Iterator
+
+from exporter.errors import ParseError
+from exporter.formats.quic_frames import Close, Piece
+from exporter.wire import Reader
+
+__all__ = ["frames"]
+
+PADDING, CLOSE, STOP_WAITING, PING, CRYPTO = 0, 2, 6, 7, 8
+_SIZES = (1, 2, 4, 6)
+_HANDSHAKE_STREAM = 1
+
+
+def frames(payload: bytes, number_size: int = 4) -> Iterator[Piece | Close]:
+    """Give what is of interest of a packet whose number has `number_size` bytes."""
+    reader = Reader(payload)
+    while len(reader):
+        kind = reader.u8()
+        if kind & 0x80:
+            if piece := _stream(reader, kind):
+                yield piece
+        elif kind & 0x40:
+            _skip_ack(reader, kind)
+        elif kind == CRYPTO:
+            yield Piece(reader.varint(), reader.take(reader.varint()))
+        elif kind == CLOSE:
+            yield Close(reader.u32(), application=False)
+            reader.skip(reader.u16())
+        elif kind == STOP_WAITING:
+            reader.skip(number_size)
+        elif kind not in (PADDING, PING):
+            raise ParseError("frame")
+
+
+def _stream(reader: Reader, kind: int) -> Piece | None:
+    """1fdooossB: fin, length present, sizes of offset and stream id. Up to Q046 the handshake is stream 1."""
+    stream = int.from_bytes(reader.take(1 + (kind & 3)), "big")
+    bits = kind >> 2 & 7
+    offset = int.from_bytes(reader.take(bits + 1 if bits else 0), "big")
+    data = reader.take(reader.u16()) if kind & 0x20 else reader.rest()
+    return Piece(offset, data) if stream == _HANDSHAKE_STREAM else None
+
+
+def _skip_ack(reader: Reader, kind: int) -> None:
+    """01nullmm: several blocks, sizes of the largest number and of a block's length."""
+    block = _SIZES[kind & 3]
+    reader.skip(_SIZES[kind >> 2 & 3] + 2)
+    blocks = reader.u8() if kind & 0x20 else 0
+    reader.skip(block + blocks * (1 + block))
+    if stamps := reader.u8():
+        reader.skip(5 + 3 * (stamps - 1))
