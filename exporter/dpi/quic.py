@@ -1,4 +1,4 @@
-"""QUIC over UDP: RFC 9000, 9001 and 8999; version 2 (RFC 9369); drafts 22 to 34; mvfst; Google's T050 and T051.
+"""QUIC over UDP: RFC 9000, 9001 and 8999; version 2 (RFC 9369); drafts 22 to 34; mvfst; Google's Q050 to T051.
 
 Read is what everybody on the path can read: Initial packets, whose keys follow from the client's first connection id.
 They carry both hellos and the reason of an early close. A Retry, another version and another connection on the same
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.formats import gquic_frames, quic_versions
+from exporter.formats import gquic_frames, gquic_hello, quic_versions
 from exporter.formats.quic_frames import Crypto, Piece, frames
 from exporter.formats.quic_keys import Keys, initial_keys
 from exporter.formats.quic_packet import HANDSHAKE, INITIAL, NEGOTIATION, RETRY, Long, long_packet, recognise
@@ -108,7 +108,7 @@ class _Quic(Parser):
             return
         self._once("short", found)
         if side == self._client:
-            found.append(established(resumed=self._resumed))
+            found.append(established(resumed=self._resumed) if self._random else notice("established", {}))
             self._done = True
 
     def _long(self, side: int, packet: Long, found: list[Message]) -> None:
@@ -162,6 +162,11 @@ class _Quic(Parser):
                 crypto.add(frame)
             else:
                 found.append(close(frame))
+        if not version.tls:
+            if (said := gquic_hello.hello(crypto.start())) and said[0] not in self._said:
+                self._said.add(said[0])
+                found.append(notice(*said))
+            return
         for kind, body in crypto.messages():
             if kind == CLIENT_HELLO and side == self._client:
                 asked = ClientHello(body)

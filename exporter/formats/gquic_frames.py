@@ -1,6 +1,7 @@
 """Frames as Google's QUIC had them before the IETF's: Q039 to Q050, and in T050 and T051 ("QUIC Wire Layout", 2019)."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 from exporter.errors import ParseError
 from exporter.formats.quic_frames import Close, Piece
@@ -8,18 +9,20 @@ from exporter.wire import Reader
 
 __all__ = ["frames"]
 
+Order = Literal["little", "big"]
+
 PADDING, CLOSE, STOP_WAITING, PING, CRYPTO = 0, 2, 6, 7, 8
 _SIZES = (1, 2, 4, 6)
 _HANDSHAKE_STREAM = 1
 
 
-def frames(payload: bytes, number_size: int = 4) -> Iterator[Piece | Close]:
-    """Give what is of interest of a packet whose number has `number_size` bytes."""
+def frames(payload: bytes, number_size: int = 4, order: Order = "big") -> Iterator[Piece | Close]:
+    """Give what is of interest of a packet whose number has `number_size` bytes; before Q039 all was little-endian."""
     reader = Reader(payload)
     while len(reader):
         kind = reader.u8()
         if kind & 0x80:
-            if piece := _stream(reader, kind):
+            if piece := _stream(reader, kind, order):
                 yield piece
         elif kind & 0x40:
             _skip_ack(reader, kind)
@@ -34,12 +37,13 @@ def frames(payload: bytes, number_size: int = 4) -> Iterator[Piece | Close]:
             raise ParseError("frame")
 
 
-def _stream(reader: Reader, kind: int) -> Piece | None:
+def _stream(reader: Reader, kind: int, order: Order) -> Piece | None:
     """1fdooossB: fin, length present, sizes of offset and stream id. Up to Q046 the handshake is stream 1."""
-    stream = int.from_bytes(reader.take(1 + (kind & 3)), "big")
+    stream = int.from_bytes(reader.take(1 + (kind & 3)), order)
     bits = kind >> 2 & 7
-    offset = int.from_bytes(reader.take(bits + 1 if bits else 0), "big")
-    data = reader.take(reader.u16()) if kind & 0x20 else reader.rest()
+    offset = int.from_bytes(reader.take(bits + 1 if bits else 0), order)
+    size = int.from_bytes(reader.take(2), order) if kind & 0x20 else len(reader)
+    data = reader.take(size)
     return Piece(offset, data) if stream == _HANDSHAKE_STREAM else None
 
 

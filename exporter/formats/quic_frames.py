@@ -86,6 +86,10 @@ class Crypto:
             late = self._later.pop(first)
             self._data += late[len(self._data) - first :]
 
+    def start(self) -> bytes:
+        """Give all that has come without a hole."""
+        return bytes(self._data)
+
     def messages(self) -> Iterator[tuple[int, bytes]]:
         """Give the TLS messages that are whole now and were not given before: type and body."""
         data = self._data

@@ -21,6 +21,7 @@ OPERATIONS = (TLS_OPERATIONS - {"certificate", "alert"}) | {
     "short",
     "close",
     "retry",
+    "rejection",
     "version_negotiation",
 }
 

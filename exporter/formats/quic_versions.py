@@ -1,7 +1,7 @@
 """QUIC's versions: their names and what their Initial packets are protected with.
 
 RFC 9001 section 5.2, RFC 9369 (version 2), draft-ietf-quic-tls-22 to -34; Facebook's mvfst and Google's T050 and T051
-(TLS within QUIC) as their sources publish them.
+(TLS within QUIC) and Q050 (Google's handshake in the IETF's packets) as their sources publish them.
 """
 
 from typing import NamedTuple
@@ -26,6 +26,8 @@ class Version(NamedTuple):
     """Its long packets' types are numbered as in version 2."""
     google: bool = False
     """Its frames are Google's."""
+    tls: bool = True
+    """False: its handshake is Google's too."""
 
 
 _DRAFT_22 = bytes.fromhex("7fbcdb0e7c66bbe9193a96cd21519ebd7a02644a")
@@ -34,6 +36,7 @@ _DRAFT_29 = bytes.fromhex("afbfec289993d24c9e9786f19c6111e04390a899")
 _FIRST = bytes.fromhex("38762cf7f55934b34d179ae6a4c80cadccbb7f0a")
 _SECOND = bytes.fromhex("0dede3def700a6db819381be6e269dcbf9bd2ed9")
 _SECOND_DRAFT = bytes.fromhex("a707c203a59b47184a1d62ca570406ea7ae3e5d3")
+_Q050 = bytes.fromhex("504574efd066fe2f9d945cfcdbd3a7f0d3b56b45")
 _T050 = bytes.fromhex("7ff579e5acd072915580304c43a2367c60488310")
 _T051 = bytes.fromhex("7a4edef4e7ccee5fa4506c19124fc8ccda6e033d")
 
@@ -51,6 +54,7 @@ _VERSIONS = {
     0xFACEB001: Version("mvfst", (_DRAFT_22,), draft=22),
     0xFACEB002: Version("mvfst", (_DRAFT_23,), draft=27),
     0xFACEB00E: Version("mvfst", (_DRAFT_23,), draft=27),
+    0x51303530: Version("Q050", (_Q050,), draft=27, google=True, tls=False),
     0x54303530: Version("T050", (_T050,), draft=27, google=True),
     0x54303531: Version("T051", (_T051,), draft=29, google=True),
 }
