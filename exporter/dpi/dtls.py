@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from exporter.dissector import Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.dtls_records import ENCRYPTED, Messages, Record, recognise, records
-from exporter.formats.ja4 import ja4
 from exporter.formats.stream import until
 from exporter.formats.tls_hello import ClientHello, ServerHello
 from exporter.formats.tls_records import (
@@ -98,9 +97,7 @@ class _Dtls(Parser):
             self._client = side
             if hello.random != self._random:  # not the one that brings the cookie
                 self._random = hello.random
-                said = client_hello(hello)
-                attrs = {**said.attrs, "tls.client.ja4": ja4(hello, "d")}
-                found.append(Message(kind=said.kind, op=said.op, attrs=attrs))
+                found.append(client_hello(hello, "d"))
         elif kind == SERVER_HELLO:
             self._hello = ServerHello(body)
             self._client = 1 - side
@@ -138,7 +135,7 @@ DISSECTOR = Dissector(
     statuses=STATUSES,
     probe=_probe,
     parser=_Dtls,
-    reads="server name, ALPN, offered and negotiated version, cipher, resumption, certificate, alerts",
+    reads="server name, ALPN, offered and negotiated version, cipher, JA4, resumption, certificate, alerts",
     specification="RFC 4347, 6347, 9147, 7983",
     idle=120.0,
 )

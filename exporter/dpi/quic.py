@@ -187,6 +187,6 @@ DISSECTOR = Dissector(
     statuses=STATUSES,
     probe=_probe,
     parser=_Quic,
-    reads="version, server name, ALPN, cipher, resumption, idle timeout, user agent, Retry, negotiation, early close",
+    reads="version, server name, ALPN, cipher, JA4, resumption, idle timeout, Retry, negotiation, early close",
     specification="RFC 8999, 9000, 9001, 9368, 9369",
 )

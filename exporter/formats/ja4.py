@@ -1,10 +1,9 @@
 """JA4: a fingerprint of what a TLS client is, from its hello (FoxIO, JA4 technical details; the licence is BSD)."""
 
-from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import sha256
 
 from exporter.formats.tls_hello import ClientHello, is_grease
-from exporter.wire import Reader
 
 __all__ = ["ja4"]
 
@@ -21,29 +20,52 @@ _VERSIONS = {
     0xFEFC: "d3",
 }
 _NOTHING = "0" * 12
+_CACHED = 512
+"""Lists of more bytes are not kept."""
 
 
 def ja4(hello: ClientHello, transport: str) -> str:
     """Give the fingerprint; `transport` is t (TCP), q (QUIC) or d (DTLS)."""
-    raw = hello.ciphers
-    ciphers = [raw[i] << 8 | raw[i + 1] for i in range(0, len(raw), 2)]
-    ciphers = [code for code in ciphers if not is_grease(code)]
-    kinds = [kind for kind in hello.extensions if not is_grease(kind)]
+    found = hello.extensions
+    signatures = found.get(_SIGNATURES, b"")
+    small = len(hello.ciphers) <= _CACHED and len(signatures) <= _CACHED
+    ciphers = (_ciphers if small else _ciphers.__wrapped__)(hello.ciphers)
+    extensions = (_extensions if small else _extensions.__wrapped__)(frozenset(found), signatures)
     # DTLS counts its versions downwards.
     newest = (min if transport == "d" else max)(hello.versions, default=0)
-    named = "d" if _SERVER_NAME in hello.extensions else "i"
-    counts = f"{min(len(ciphers), 99):02d}{min(len(kinds), 99):02d}"
-    start = f"{transport}{_VERSIONS.get(newest, '00')}{named}{counts}{_alpn(hello)}"
-    others = _listed(kind for kind in sorted(kinds) if kind not in (_SERVER_NAME, _ALPN))
-    if signatures := _listed(_signatures(hello)):
-        others += "_" + signatures
-    return f"{start}_{_hash(_listed(sorted(ciphers)))}_{_hash(others) if kinds else _NOTHING}"
+    named = "d" if _SERVER_NAME in found else "i"
+    start = f"{transport}{_VERSIONS.get(newest, '00')}{named}{ciphers[0]}{extensions[0]}{_alpn(found)}"
+    return f"{start}_{ciphers[1]}_{extensions[1]}"
 
 
-def _alpn(hello: ClientHello) -> str:
+@lru_cache(maxsize=256)
+def _ciphers(raw: bytes) -> tuple[str, str]:
+    """Give how many there are, and their hash, in order. Many clients send the same ones."""
+    codes = [raw[i] << 8 | raw[i + 1] for i in range(0, len(raw) - 1, 2)]
+    codes = sorted(code for code in codes if not is_grease(code))
+    return _count(codes), _hash(_listed(codes))
+
+
+@lru_cache(maxsize=256)
+def _extensions(kinds: frozenset[int], signatures: bytes) -> tuple[str, str]:
+    """Give how many there are, and the hash of all but name and ALPN, with the signature algorithms as sent."""
+    codes = sorted(kind for kind in kinds if not is_grease(kind))
+    text = _listed([kind for kind in codes if kind not in (_SERVER_NAME, _ALPN)])
+    if listed := _listed(_algorithms(signatures)):
+        text += "_" + listed
+    return _count(codes), _hash(text) if codes else _NOTHING
+
+
+def _count(codes: list[int]) -> str:
+    return f"{min(len(codes), 99):02d}"
+
+
+def _alpn(found: dict[int, bytes]) -> str:
     """The first and last letter of the first protocol, or digits of its first and last byte."""
-    data = hello.extensions.get(_ALPN, b"")
-    first = data[3 : 3 + data[2]] if len(data) > 3 else b""
+    data, at, first = found.get(_ALPN, b""), 2, b""
+    while at < len(data) and (not first or (len(first) == 2 and is_grease(first[0] << 8 | first[1]))):
+        first = data[at + 1 : at + 1 + data[at]]
+        at += 1 + data[at]
     if not first:
         return "00"
     ends = chr(first[0]) + chr(first[-1])
@@ -53,16 +75,14 @@ def _alpn(hello: ClientHello) -> str:
     return digits[0] + digits[-1]
 
 
-def _signatures(hello: ClientHello) -> list[int]:
-    data = hello.extensions.get(_SIGNATURES)
-    if not data:
-        return []
-    reader = Reader(data)
-    reader = reader.sub(reader.u16())
-    return [code for code in (reader.u16() for _ in range(len(reader) // 2)) if not is_grease(code)]
+def _algorithms(data: bytes) -> list[int]:
+    """Read the list as far as it is there: what is malformed is the server's to refuse."""
+    end = min(len(data), 2 + int.from_bytes(data[:2], "big")) - 1
+    codes = [data[i] << 8 | data[i + 1] for i in range(2, end, 2)]
+    return [code for code in codes if not is_grease(code)]
 
 
-def _listed(codes: Iterable[int]) -> str:
+def _listed(codes: list[int]) -> str:
     return ",".join(f"{code:04x}" for code in codes)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from exporter.errors import ParseError
-from exporter.formats.ja4 import ja4
 from exporter.formats.quic_frames import Close
 from exporter.formats.quic_versions import Version
 from exporter.formats.text import clean
@@ -62,8 +61,7 @@ def notice(op: str, attrs: Attrs, version: str = "") -> Message:
 
 def hello(said: ClientHello, version: Version) -> Message:
     """Say what a client asks for: as in TLS, and its idle timeout in milliseconds."""
-    attrs = dict(client_hello(said).attrs)
-    attrs["tls.client.ja4"] = ja4(said, "q")
+    attrs = dict(client_hello(said, "q").attrs)
     try:
         found = _parameters(said, version.draft)
         if raw := found.get(_IDLE_TIMEOUT):
