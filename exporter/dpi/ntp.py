@@ -33,7 +33,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     mode = data[0] & 7
     if mode < 6:
         return YES if time_packet(data, usual=_usual(ends)) else NO
-    found = control(data, usual=_usual(ends)) if mode == 6 else private(data)
+    found = (control if mode == 6 else private)(data, usual=_usual(ends))
     return YES if found else NO
 
 
@@ -53,7 +53,7 @@ class _Ntp(Parser):
             if found := control(data, usual=True):
                 return [_control(found)]
         elif mode == 7:
-            if asked := private(data):
+            if asked := private(data, usual=True):
                 return [_private(asked)]
         elif packet := time_packet(data, usual=True):
             return [_time(packet)]

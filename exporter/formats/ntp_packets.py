@@ -133,13 +133,15 @@ def control(data: bytes, *, usual: bool) -> Control | None:
     return packet if 0 <= left <= (27 if usual else 3) else None
 
 
-def private(data: bytes) -> Private | None:
-    """Read a private message; None: it is none."""
+def private(data: bytes, *, usual: bool) -> Private | None:
+    """Read a private message; None: it is none. Elsewhere it must say that it is ntpd's."""
     if len(data) < 8 or data[0] & 7 != 7 or not 1 <= data[0] >> 3 & 7 <= 4 or data[1] & 0x80:
         return None
     packet = Private._make(_PRIVATE.unpack_from(data))
     count, size = packet.items & 0xFFF, packet.size
-    if packet.implementation not in _IMPLEMENTATIONS or size > 500 or 8 + count * size > len(data):
+    if packet.implementation not in _IMPLEMENTATIONS or not (usual or packet.implementation):
+        return None
+    if size > 500 or 8 + count * size > len(data):
         return None
     if not packet.flags & 0x80 and packet.items >> 12:
         return None
