@@ -70,6 +70,8 @@ REPLY = re.compile(
 )
 """A whole line. Groups: a value's word and length, a meta command's and flags, a statistic, END, a number, a word."""
 
+_FOREIGN = re.compile(rb" [A-Z]{3,}/\d\.\d\r?\n")
+"""What HTTP's and its relatives' requests end in, when they are written in lower case."""
 _CLIENT_WORDS = tuple(sorted(OPERATIONS))
 _STRONG_REPLY = re.compile(
     rb"VALUE %(key)s \d{1,10} \d{1,10}(?: \d{1,20})?\r\n|STAT [a-z_:0-9]+ [!-~]+\r\n(?:STAT [a-z]|END\r\n)"
@@ -96,7 +98,7 @@ def recognise(data: bytes) -> int:
 def _command(data: bytes) -> int:
     end = data.find(b"\n", 0, 4096) + 1
     if end:
-        match = COMMAND.match(data)
+        match = None if _FOREIGN.search(data, 0, end) else COMMAND.match(data)
         return YES if match and data[end - 2 : end] == b"\r\n" and _name(match) not in _WEAK else NO
     word, blank, _ = data[:32].partition(b" ")
     text = word.rstrip(b"\r").decode("latin-1")
