@@ -9,15 +9,16 @@ from collections.abc import Iterable
 import msgspec
 
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
-from exporter.errors import ParseError
 from exporter.formats.casting import kind_of
 from exporter.formats.dns_message import parse
+from exporter.formats.dns_opening import opening
 from exporter.formats.dns_report import STATUSES, match, report
 from exporter.model import Message
 
 __all__ = ["DISSECTOR"]
 
 _PORT = 5355
+_CLASSES = frozenset({1, 255})
 _CONFLICT = 0x0400
 
 
@@ -28,11 +29,10 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         return NO
     if not data[2] & 0x80 and (data[3] & 0x0F or data[6:10] != b"\0\0\0\0"):
         return NO
-    try:
-        message = parse(data)
-    except ParseError:
+    _, group, end = opening(data)
+    if group not in _CLASSES:
         return NO
-    return YES if message.whole and message.questions[0].group in (1, 255) else NO
+    return YES if data[6:12] != b"\0\0\0\0\0\0" or end == len(data) else NO
 
 
 class _Llmnr(Parser):

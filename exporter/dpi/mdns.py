@@ -1,7 +1,7 @@
 """Multicast DNS: RFC 6762, RFC 6763. DNS's wire format on port 5353; the port tells the two apart (DESIGN section 4).
 
-What goes to the group is a notice, asked or answered: nobody answers on the same connection. A whole message must be
-readable to its last byte. Addresses in the additional section are told too: that is where responders put them.
+What goes to the group is a notice, asked or answered: nobody answers on the same connection. Addresses in the
+additional section are told too: that is where responders put them.
 """
 
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import msgspec
 
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
-from exporter.errors import ParseError
 from exporter.formats.casting import kind_of
-from exporter.formats.dns_message import DnsMessage, parse
+from exporter.formats.dns_message import parse
+from exporter.formats.dns_opening import opening
 from exporter.formats.dns_report import OPERATIONS, STATUSES, match, report
 from exporter.model import Message
 
@@ -19,7 +19,6 @@ __all__ = ["DISSECTOR"]
 
 _PORT = 5353
 _CLASSES = frozenset({1, 255})
-_MAX_RECORDS = 256
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -27,21 +26,10 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         return NO
     if data[2] & 0x78 or data[3] & 0x0F:  # section 18.3 and 18.11: no opcode, no error
         return NO
-    questions, answers = data[4] << 8 | data[5], data[6] << 8 | data[7]
-    if questions + answers + (data[8] << 8 | data[9]) + (data[10] << 8 | data[11]) > _MAX_RECORDS:
+    if data[4:8] == b"\0\0\0\0":  # nothing asked, nothing answered
         return NO
-    if not questions and not answers:
-        return NO
-    try:
-        message = parse(data, multicast=True)
-    except ParseError:
-        return NO
-    return YES if message.whole and _asks_sensibly(message) else NO
-
-
-def _asks_sensibly(message: DnsMessage) -> bool:
-    """Tell whether all is asked of the Internet's class; its top bit wants an answer for oneself (section 5.4)."""
-    return all(question.group & 0x7FFF in _CLASSES for question in message.questions)
+    _, group, _ = opening(data)
+    return YES if group & 0x7FFF in _CLASSES else NO  # the top bit: section 5.4, section 10.2
 
 
 class _Mdns(Parser):

@@ -7,7 +7,6 @@ A report that tells an engine's id or clock belongs to the handshake of RFC 3414
 from collections.abc import Iterable
 
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
-from exporter.errors import ParseError
 from exporter.formats.snmp_messages import PDUS, REPORT, RESPONSE, SnmpMessage, begins, parse
 from exporter.model import Kind, Message
 
@@ -51,13 +50,7 @@ _HANDSHAKE = frozenset({"notInTimeWindow", "unknownEngineID"})
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    if not begins(data):
-        return NO
-    try:
-        parse(data)
-    except ParseError:
-        return NO
-    return YES
+    return YES if begins(data) else NO
 
 
 class _Snmp(Parser):

@@ -39,16 +39,34 @@ class SnmpMessage(NamedTuple):
 
 
 def begins(data: bytes) -> bool:
-    """Tell, as cheaply as can be, whether a datagram is a SEQUENCE to its last byte, with a known version in it."""
+    """Tell, as cheaply as can be, whether a datagram is a message: a known version, and lengths that meet its end."""
     if len(data) < 20 or data[0] != SEQUENCE:
         return False
-    first, at = data[1], 2
-    if first & 0x80:
-        at += first & 0x7F
-        if not 0x81 <= first <= 0x84:
+    at, end = _extent(data, 1)
+    if end != len(data) or data[at : at + 2] != b"\x02\x01" or data[at + 2] not in _VERSIONS:
+        return False
+    version = data[at + 2]
+    at += 3
+    if version == 3:
+        if data[at] != SEQUENCE:
             return False
-        first = int.from_bytes(data[2:at], "big")
-    return at + first == len(data) and data[at : at + 2] == b"\x02\x01" and data[at + 2] in _VERSIONS
+        at, end = _extent(data, at + 1)
+        return end < len(data) and data[at] == INTEGER and data[end] == OCTET_STRING
+    if data[at] != OCTET_STRING:
+        return False
+    _, at = _extent(data, at + 1)
+    return at + 2 < len(data) and data[at] in PDUS and _extent(data, at + 1)[1] == len(data)
+
+
+def _extent(data: bytes, at: int) -> tuple[int, int]:
+    """Read a length; give where the contents begin and end."""
+    first = data[at]
+    if first < 0x80:
+        return at + 1, at + 1 + first
+    if not 0x80 < first <= 0x84:
+        return 0, 0
+    start = at + 1 + (first & 0x7F)
+    return start, start + int.from_bytes(data[at + 1 : start], "big")
 
 
 def parse(data: bytes) -> SnmpMessage:
