@@ -1,4 +1,4 @@
-"""QUIC over UDP: RFC 9000, 9001 and 8999; version 2 (RFC 9369); drafts 22 to 34; mvfst; Google's Q050 to T051.
+"""QUIC over UDP: RFC 9000, 9001 and 8999; version 2 (RFC 9369); drafts 17 to 34; mvfst; Google's Q050 to T051.
 
 Read is what everybody on the path can read: Initial packets, whose keys follow from the client's first connection id.
 They carry both hellos and the reason of an early close. A Retry, another version and another connection on the same
