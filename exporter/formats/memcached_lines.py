@@ -70,7 +70,7 @@ REPLY = re.compile(
 )
 """A whole line. Groups: a value's word and length, a meta command's and flags, a statistic, END, a number, a word."""
 
-_FOREIGN = re.compile(rb" [A-Z]{3,}/\d\.\d\r?\n")
+_FOREIGN = re.compile(rb" [A-Za-z]{3,}/\d\.\d *\r?\n")
 """What HTTP's and its relatives' requests end in, when they are written in lower case."""
 _CLIENT_WORDS = tuple(sorted(OPERATIONS))
 _STRONG_REPLY = re.compile(
