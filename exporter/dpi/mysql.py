@@ -99,7 +99,9 @@ class _Mysql(Framed):
         self._client = 1 - side
         self._login = True
         found.append(
-            Message(kind=Kind.NOTICE, op="greeting", version="10", attrs={"db.server.version": version(body)})
+            Message(
+                kind=Kind.NOTICE, op="greeting", version="10", attrs={"mysql.version_string": version(body)}
+            )
         )
 
     def _answer_greeting(self, side: int, body: bytes, found: list[Message]) -> None:

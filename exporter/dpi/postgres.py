@@ -42,6 +42,7 @@ _READ = {
 _WANTED = {ord(letter): size for letter, size in _READ.items()}
 _MAX_STARTUP = 2048
 _MAX_NAMES = 256
+_VERSION_32 = 0x30002
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -111,10 +112,8 @@ class _Postgres(Framed):
             self._waiting or self._asked or self._statements or self._portals or self._parsed
         )
 
-    def _ask(self, op: str, what: str, found: list[Message], attrs: dict[str, str] | None = None) -> None:
-        version = "3.0" if op == "startup" else ""
-        serial = self._waiting.add(what)
-        found.append(Message(kind=Kind.REQUEST, op=op, match=serial, version=version, attrs=attrs or {}))
+    def _ask(self, op: str, what: str, found: list[Message]) -> None:
+        found.append(Message(kind=Kind.REQUEST, op=op, match=self._waiting.add(what)))
 
     def _answer(self, serial: int, found: list[Message], code: str = "", status: str = "ok") -> None:
         attrs = {"db.response.status_code": code} if code else {}
@@ -132,7 +131,10 @@ class _Postgres(Framed):
             words = data[8:].split(b"\0")
             named = dict(zip(words[::2], words[1::2], strict=False))
             name = clean(named.get(b"database") or named.get(b"user", b""), 64)
-            self._ask("startup", "startup", found, {"db.namespace": name} if name else None)
+            serial = self._waiting.add("startup")
+            version = "3.2" if code == _VERSION_32 else "3.0"
+            attrs = {"db.namespace": name} if name else {}
+            found.append(Message(kind=Kind.REQUEST, op="startup", match=serial, version=version, attrs=attrs))
 
     def _query(self, kind: int, data: bytes, found: list[Message]) -> None:
         if kind == 0x51:  # Query
