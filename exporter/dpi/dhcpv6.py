@@ -10,14 +10,12 @@ from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.casting import kind_of
 from exporter.formats.dhcpv6_options import (
-    CLIENT_ID,
     FQDN,
-    RELAY,
-    SERVER_ID,
     STATUS,
     VENDOR_CLASS,
     domain,
     options,
+    proves,
     unwrap,
     vendor,
 )
@@ -69,25 +67,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     at = 34 if data[0] in (12, 13) else 4
     if data[at : at + 1] not in (b"\0", b"\1"):  # no option's number is larger
         return NO
-    try:
-        found = options(data, at)
-    except ParseError:
-        return NO
-    if at == 34:
-        return YES if len(found.get(RELAY, b"")) >= 4 and data[1] <= 32 else NO
-    return (
-        YES if _is_id(found.get(CLIENT_ID)) or _is_id(found.get(SERVER_ID)) or _is_bare(data, found) else NO
-    )
-
-
-def _is_id(raw: bytes | None) -> bool:
-    """Tell whether this is a DUID of a known kind (RFC 8415 section 11, RFC 6355)."""
-    return raw is not None and 3 <= len(raw) <= 130 and raw[0] == 0 and 1 <= raw[1] <= 4
-
-
-def _is_bare(data: bytes, found: dict[int, bytes]) -> bool:
-    """Tell an INFORMATION-REQUEST without an id: it must tell what it wants, and for how long it has tried."""
-    return data[0] == 11 and len(found.get(8, b"")) == 2 and len(found.get(6, b"")) in range(2, 66, 2)
+    return YES if proves(data, at) else NO
 
 
 class _Dhcpv6(Parser):

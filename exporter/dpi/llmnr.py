@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
+from exporter.errors import ParseError
 from exporter.formats.casting import kind_of
 from exporter.formats.dns_message import parse
 from exporter.formats.dns_opening import opening
@@ -45,6 +46,8 @@ class _Llmnr(Parser):
 
     def feed(self, side: int, data: bytes) -> Iterable[Message]:
         message = parse(data)
+        if message.opcode:
+            raise ParseError("opcode")
         said = report(message, match(message))
         kind = kind_of(side, self._ends, response=message.response)
         failed = said.error or bool(message.flags & _CONFLICT)

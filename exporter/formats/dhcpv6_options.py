@@ -1,24 +1,27 @@
 """DHCPv6's framing: a header and options to the last byte; relays wrap it (RFC 8415 sections 8, 9 and 21)."""
 
+from struct import Struct
+
 from exporter.errors import ParseError, ShortError
 from exporter.formats.text import clean
 from exporter.wire import Reader
 
 __all__ = [
-    "CLIENT_ID",
     "FQDN",
     "RELAY",
-    "SERVER_ID",
     "STATUS",
     "VENDOR_CLASS",
     "domain",
     "options",
+    "proves",
     "unwrap",
     "vendor",
 ]
 
-CLIENT_ID, SERVER_ID, RELAY, STATUS, VENDOR_CLASS, FQDN = 1, 2, 9, 13, 16, 39
+RELAY, STATUS, VENDOR_CLASS, FQDN = 9, 13, 16, 39
 
+_OPTION = Struct(">HH").unpack_from
+_DUIDS = frozenset({b"\0\1", b"\0\2", b"\0\3", b"\0\4"})
 _RELAYED = (12, 13)
 _MAX_RELAYS = 32
 _MAX_CODE = 1024
@@ -41,6 +44,33 @@ def options(data: bytes, at: int) -> dict[int, bytes]:
             raise ParseError("option")
         found.setdefault(code, data[start:at])
     return found
+
+
+def proves(data: bytes, at: int) -> bool:
+    """Tell, as cheaply as can be, whether options fill the rest, and one of them is what every message has.
+
+    That is somebody's DUID (RFC 8415 section 11, RFC 6355), or a relayed message; an INFORMATION-REQUEST may do without
+    and tells what it wants.
+    """
+    end, proof = len(data), False
+    bare = 0
+    while at + 4 <= end:
+        code, size = _OPTION(data, at)
+        at += 4
+        if code < 3:
+            if not code or not 3 <= size <= 130 or data[at : at + 2] not in _DUIDS:
+                return False
+            proof = True
+        elif code == RELAY:
+            proof = proof or size > 3
+        elif code == 6:
+            bare |= 0 < size <= 64 and not size & 1
+        elif code == 8:
+            bare |= (size == 2) << 1
+        elif code >= _MAX_CODE:
+            return False
+        at += size
+    return at == end and (proof or (bare == 3 and data[0] == 11))
 
 
 def unwrap(data: bytes) -> tuple[bytes, int]:
