@@ -94,6 +94,8 @@ class _Ssh(Parser):
         if state.done or not (data := state.inbox.add(data)):
             return
         at, need = 0, 1
+        if not state.version and not state.lines and data[:2] == b"\0\0":
+            state.version = "2.0"  # packets: its identification was not seen
         if not state.version:
             at = self._lines(side, data, found)
             need = len(data) - at + 1

@@ -38,6 +38,7 @@ MESSAGES = {
 
 _OPENING = re.compile(rb"SSH-(?:2\.0|1\.\d{1,2})-[\x20-\x7e]")
 _BEGINNINGS = frozenset(whole[:size] for whole in (b"SSH-2.0-", b"SSH-1.99-") for size in range(10))
+_METHOD = re.compile(rb"(?:curve|ecdh-|diffie-|sntrup|mlkem|kex-s|ext-i)")
 _SHORT = re.compile(rb"SSH-1\.\d{1,2}-?")
 _MAX_LIST = 2048
 _LISTS = ("ssh.kex_algorithm", "ssh.host_key_algorithm", "ssh.cipher", "ssh.mac", "ssh.compression")
@@ -56,12 +57,30 @@ class Body(NamedTuple):
 
 
 def recognise(data: bytes) -> int:
-    """Tell, as a probe does, whether a side begins with an identification. Lines before it prove nothing."""
+    """Tell, as a probe does, whether a side begins with an identification, or with KEXINIT where that was not seen.
+
+    Lines before an identification prove nothing.
+    """
+    if data[:2] == b"\0\0":
+        return _recognise_offer(data)
     if data[:4] != b"SSH-":
-        return MORE if data in _BEGINNINGS else NO
+        return MORE if data in _BEGINNINGS or data == b"\0" else NO
     if _OPENING.match(data):
         return YES
     return MORE if data in _BEGINNINGS or _SHORT.fullmatch(data) else NO
+
+
+def _recognise_offer(data: bytes) -> int:
+    """Tell KEXINIT by its number, its padding, and the first list, which begins with the name of a method."""
+    if len(data) < 6:
+        return MORE if len(data) < 5 or data[4] >= 4 else NO
+    if data[4] < 4 or data[5] != KEXINIT:
+        return NO
+    if len(data) < 26 + 8:
+        return MORE if data[22:24] == b"\0\0"[: len(data) - 22] or len(data) < 23 else NO
+    if data[22:24] != b"\0\0" or 26 + (data[24] << 8 | data[25]) > 4 + (data[2] << 8 | data[3]):
+        return NO
+    return YES if _METHOD.match(data, 26) else NO
 
 
 def body(packet: bytes) -> Body:
