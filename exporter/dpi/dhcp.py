@@ -2,6 +2,7 @@
 
 A client without an address asks everybody, so that the answer is a connection of its own: what goes to 255.255.255.255
 is a notice. Questions and answers are told apart by BOOTP's operation, and belong together by their transaction id.
+BOOTP without the cookie of RFC 1497 is known on its own ports only, by an Ethernet address and the zeros behind it.
 """
 
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ __all__ = ["DISSECTOR"]
 _COOKIE = b"\x63\x82\x53\x63"
 _PAD, _HOSTNAME, _REQUESTED, _OVERLOAD, _TYPE, _VENDOR, _NAME, _END = 0, 12, 50, 52, 53, 60, 81, 255
 _MAX_TEXT = 255
+_PORTS = frozenset({67, 68})
 
 _TYPES = {
     1: ("DISCOVER", "discover", ""),
@@ -45,9 +47,12 @@ _UNANSWERED = frozenset({4, 7, 9})
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    if len(data) < 240 or data[236:240] != _COOKIE or data[0] not in (1, 2) or data[2] > 16:
+    if len(data) < 240 or data[0] not in (1, 2) or data[2] > 16:
         return NO
-    return YES
+    if data[236:240] == _COOKIE:
+        return YES
+    usual = ends.port0 in _PORTS and ends.port1 in _PORTS
+    return YES if usual and data[1:3] == b"\x01\x06" and data[34:44] == bytes(10) else NO
 
 
 class _Dhcp(Parser):
@@ -87,6 +92,8 @@ class _Dhcp(Parser):
 def _options(data: bytes) -> dict[int, bytes]:
     """Read the options; what is repeated is one long option (RFC 3396). Those that do not fit end the reading."""
     found: dict[int, bytes] = {}
+    if data[236:240] != _COOKIE:
+        return found
     _walk(data, 240, len(data), found)
     overload = found.get(_OVERLOAD, b"\0")[:1]
     if overload in (b"\x01", b"\x03"):

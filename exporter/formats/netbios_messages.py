@@ -89,7 +89,7 @@ def name_message(data: bytes) -> NameMessage:
         raise ParseError("type")
     names: tuple[str, ...] = ()
     addresses: tuple[bytes, ...] = ()
-    if flags & 0x8000 and data[7] and len(data) >= at + 10:
+    if flags & 0x8000 and data[4:6] == b"\0\0" and data[7] and len(data) >= at + 10:
         rest = data[at + 10 : at + 10 + (data[at + 8] << 8 | data[at + 9])]
         if kind == _NBSTAT:
             names = _own_names(rest)

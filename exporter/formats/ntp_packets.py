@@ -115,7 +115,7 @@ def _ends(data: bytes) -> bool:
             return False
         size = data[at + 2] << 8 | data[at + 3]
         if size < 16 or size & 3 or size > end - at:
-            return end - at in (36, 52, 68)  # digests of SHA-256, SHA-384 and SHA-512
+            return end - at in (36, 52, 68, 72)  # digests of SHA-256, SHA-384, SHA-512; MS-SNTP section 2.2.3
         at += size
     return True
 
