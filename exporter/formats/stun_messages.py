@@ -31,7 +31,10 @@ METHODS = {
 
 _CLASSIC = frozenset({0x0001, 0x0101, 0x0111, 0x0002, 0x0102, 0x0112})
 _CLASSIC_LAST = 0x000B
-"""RFC 3489 knows attributes 1 to 11."""
+_VENDORS = 0x80
+"""RFC 3489 knows attributes 1 to 11; servers of its time add some of their own from 0x8000."""
+_OLD_COOKIE = b"\x00\x0f\x00\x04\x72\xc6\x4b\xc6"
+"""TURN before it was a standard has a cookie as its first attribute (MS-TURN section 2.2.2.1)."""
 _MAX_ATTRIBUTES = 64
 _MAPPED, _ERROR, _XOR_MAPPED, _SOFTWARE = 0x0001, 0x0009, 0x0020, 0x8022
 _READ = frozenset({_MAPPED, _ERROR, _XOR_MAPPED, _SOFTWARE})
@@ -52,16 +55,16 @@ class StunMessage(NamedTuple):
 def is_message(data: bytes, *, bare: bool = False) -> bool:
     """Tell whether a datagram is a message and nothing else. `bare`: neither cookie nor attributes are enough."""
     size = len(data) - HEADER
-    if size < 0 or data[0] & 0xC0 or data[2] << 8 | data[3] != size or size & 3:
+    if size < 0 or data[0] & 0xC0 or data[2] << 8 | data[3] != size:
         return False
-    if data[4:8] == COOKIE:
+    if data[4:8] == COOKIE or data[20:28] == _OLD_COOKIE:
         return True
     if data[0] << 8 | data[1] not in _CLASSIC:
         return False
     if not size:
         return bare
     try:
-        return all(kind <= _CLASSIC_LAST for kind, _ in _attributes(data))
+        return all(kind <= _CLASSIC_LAST or kind >> 8 == _VENDORS for kind, _ in _attributes(data))
     except ParseError:
         return False
 
