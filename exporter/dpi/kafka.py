@@ -36,11 +36,11 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     size, key, version, _, name = _HEADER(data)
     if key > MAX_KEY or version > _MAX_VERSION or not 10 <= size <= _MAX_FIRST or name > min(size - 10, 255):
         return NO
-    if name == -1:  # then nothing but the length speaks for it
-        if size < 14 or size > 4096 - 4:
+    if name in (0, -1):  # then nothing but the length speaks for it
+        if not 14 <= size <= 4096 - 4 or not (key or version) or key not in APIS:
             return NO
         return YES if len(data) >= 4 + size else MORE
-    if name < 1 or not all(0x20 < byte < 0x7F for byte in data[14 : 14 + name]):
+    if name < 0 or not all(0x20 < byte < 0x7F for byte in data[14 : 14 + name]):
         return NO
     return YES if len(data) >= 14 + name else MORE
 
