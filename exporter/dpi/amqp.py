@@ -153,6 +153,8 @@ class _Amqp(Framed):
                 self._asked.pop((channel, *answer), None)
             status = "empty" if key == _GET_EMPTY else "ok"
             found.append(Message(kind=Kind.RESPONSE, status=status, match=(channel, *_question(key))))
+        elif key in _QUESTIONS:  # what it answers was not seen
+            return
         elif method is None or not method.answers or _silent(method, data):
             name = method.name if method else "other"
             found.append(Message(kind=Kind.NOTICE, op=name, attrs=_names(key, data)))

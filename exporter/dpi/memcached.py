@@ -66,7 +66,8 @@ class _Memcached(Framed):
         if not end:
             return MORE_NEEDED
         size = end - at
-        if command := lines.COMMAND.match(data, at, end):
+        command = lines.COMMAND.match(data, at, end) if data[at] > 0x60 else None  # replies are in upper case
+        if command:
             value = command[2] or command[5] or command[16]
         elif reply := lines.REPLY.match(data, at, end):
             value = reply[2] or reply[4]
@@ -77,7 +78,7 @@ class _Memcached(Framed):
     def read(self, side: int, data: bytes, found: list[Message]) -> None:
         if data[0] in _MAGICS:
             self._binary(data, found)
-        elif command := lines.COMMAND.match(data):
+        elif data[0] > 0x60 and (command := lines.COMMAND.match(data)):
             groups = [group for group in command.groups() if group]
             op = groups[0].decode("ascii")
             last = groups[-1] if len(groups) > 1 else b""

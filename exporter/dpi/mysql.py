@@ -60,7 +60,7 @@ class _Mysql(Framed):
         serial = data[at + 3]
         if serial == 0 or self._login or (serial == 1 and self._waiting):
             return size, min(size, _READ)
-        return size, 4
+        return size, 0
 
     def read(self, side: int, data: bytes, found: list[Message]) -> None:
         if len(data) < 5:

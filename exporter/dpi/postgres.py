@@ -25,20 +25,10 @@ from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
 
-_READ = {
-    "Q": 1024,
-    "P": 1024,
-    "B": 512,
-    "E": 1024,
-    "p": 5,
-    "F": 5,
-    "S": 5,
-    "C": 5,
-    "I": 5,
-    "s": 5,
-    "Z": 6,
-    "A": 5,
-}
+# fmt: off
+_READ = {"Q": 1024, "P": 1024, "B": 512, "E": 1024, "p": 5, "F": 5, "S": 5, "C": 5, "I": 5, "s": 5, "Z": 6, "A": 5,
+         "D": 0, "d": 0}
+# fmt: on
 _WANTED = {ord(letter): size for letter, size in _READ.items()}
 _MAX_STARTUP = 2048
 _MAX_NAMES = 256

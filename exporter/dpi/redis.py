@@ -97,10 +97,16 @@ class _Redis(Framed):
         end = line_end(data, at, _MAX_LINE)
         if not end:
             return MORE_NEEDED
+        line = whole = end - at
         if kind in _BULK and (size := _number(data[at + 1 : end])) >= 0:
-            whole = end + size + 2 - at
-            return whole, min(whole, end - at + _MAX_NAME)
-        return end - at, min(end - at, _MAX_NAME)
+            whole += size + 2
+        state = self._sides[side]
+        if (
+            state.left and not state.first and kind not in _GROUPS
+        ):  # one of many, of no interest: counted at once
+            state.left -= 1
+            return whole, 0
+        return whole, min(whole, line + _MAX_NAME)
 
     def read(self, side: int, data: bytes, found: list[Message]) -> None:
         state, kind = self._sides[side], data[0]

@@ -77,7 +77,7 @@ class Framed(Parser):
 
     @abstractmethod
     def measure(self, side: int, data: bytes, at: int) -> tuple[int, int]:
-        """Give the length of the message at `at`, and how much of it is read; or `MORE_NEEDED`.
+        """Give the length of the message at `at`, and how much of it is read (0: nothing); or `MORE_NEEDED`.
 
         Raise `ParseError` where no message begins.
         """
@@ -127,12 +127,14 @@ class Framed(Parser):
         if left := self._left[side]:
             self._left[side] = max(0, left - len(data))
             data = data[left:]
+        if self.done or not data:
+            return
         if self._lost[side]:
             if not self.resumes(side, data):
                 return
             self._lost[side] = False
         inbox = self._inboxes[side]
-        if self.done or not data or not (data := inbox.add(data)):
+        if not (data := inbox.add(data)):
             return
         at, end, need = 0, len(data), 1
         measure = self.measure
@@ -141,7 +143,8 @@ class Framed(Parser):
             if end - at < wanted or not whole:
                 need = wanted or end - at + 1
                 break
-            self.read(side, data[at : at + wanted], found)
+            if wanted:
+                self.read(side, data[at : at + wanted], found)
             at += whole
         if at > end:
             self._left[side] = at - end

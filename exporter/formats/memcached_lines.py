@@ -72,7 +72,7 @@ REPLY = re.compile(
 
 _FOREIGN = re.compile(rb" [A-Za-z]{3,}/\d\.\d *\r?\n")
 """What HTTP's and its relatives' requests end in, when they are written in lower case."""
-_CLIENT_WORDS = tuple(sorted(OPERATIONS))
+_BEGINNINGS = frozenset(word[:size] for word in OPERATIONS for size in range(len(word) + 1))
 _STRONG_REPLY = re.compile(
     rb"VALUE %(key)s \d{1,10} \d{1,10}(?: \d{1,20})?\r\n|STAT [a-z_:0-9]+ [!-~]+\r\n(?:STAT [a-z]|END\r\n)"
     rb"|VERSION \d+\.\d+\.\d+[!-~]*\r\n|STORED\r\n|NOT_STORED\r\n|SERVER_ERROR [ -~]*\r\n" % {b"key": _KEY}
@@ -106,7 +106,7 @@ def _command(data: bytes) -> int:
         return NO
     if blank or b"\r" in word:
         return MORE if text in OPERATIONS else NO
-    return MORE if any(each.startswith(text) for each in _CLIENT_WORDS) else NO
+    return MORE if text in _BEGINNINGS else NO
 
 
 def _name(match: re.Match[bytes]) -> str:
