@@ -28,6 +28,7 @@ _HANDSHAKE = b"\x13BitTorrent protocol"
 _SIZE = 68
 """A handshake: its name, 8 bytes of flags, 20 of the torrent's hash, 20 of the peer's id."""
 _MAX_WAITING = 256
+_MAX_EXTENSION = 2
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -40,21 +41,22 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     first = data[0]
     if first == 0x64:
         return _probe_dht(data)
-    if first in (0x41, 0x01):
-        return YES if len(data) >= 20 and utp_opens(data) else NO
+    if is_utp(data):
+        if utp_opens(data):
+            return YES
+        return (
+            MORE if data[1] <= _MAX_EXTENSION else NO
+        )  # perhaps the middle of a connection, and DHT comes yet
     if first == 0x42:
         return YES if data.startswith(LOCAL) else NO
     return YES if not first and is_tracker(data) else NO
 
 
 def _probe_dht(data: bytes) -> int:
-    if data[-1] != 0x65 or not 0x31 <= data[1] <= 0x39 or b"1:y1:" not in data:
+    """A dictionary with a kind, a transaction and who sent it, or an error; reading all of it would cost too much."""
+    if data[-1] != 0x65 or not 0x31 <= data[1] <= 0x39 or b"1:y1:" not in data or b"1:t" not in data:
         return NO
-    try:
-        dht(data)
-    except ParseError:
-        return NO
-    return YES
+    return YES if b"2:id20:" in data or data.startswith(b"d1:eli") else NO
 
 
 def _handshake(peer: bytes) -> Message:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.formats.ike_message import EXCHANGES, NOTIFICATIONS, IkeMessage, read
+from exporter.formats.ike_message import EXCHANGES, NOTIFICATIONS, IkeMessage, begins, read
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
@@ -31,7 +31,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     if len(data) < _MIN_ESP:
         return NO
     at = 4 if data[:4] == _MARKER else 0
-    if len(data) >= at + _MIN_ESP and data[at + 17] >> 4 in (1, 2) and read(data, at):
+    if begins(data, at):
         return YES
     return YES if not at and _usual(ends) and _esp(data) else NO
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["EXCHANGES", "NOTIFICATIONS", "IkeMessage", "read"]
+__all__ = ["EXCHANGES", "NOTIFICATIONS", "IkeMessage", "begins", "read"]
 
 HEADER = 28
 EXCHANGES = {
@@ -76,22 +76,36 @@ class IkeMessage(NamedTuple):
     cookie: bool
 
 
+def begins(data: bytes, at: int) -> bool:
+    """Tell whether a message fills the data from `at`, as far as its header says."""
+    if len(data) - at < HEADER or int.from_bytes(data[at + 24 : at + 28], "big") != len(data) - at:
+        return False
+    version, flags = data[at + 17] >> 4, data[at + 19]
+    if (version, data[at + 18]) not in EXCHANGES or data[at + 16] not in _PAYLOADS[version]:
+        return False
+    return not flags & (0xF8 if version == 1 else 0xC7) and data[at : at + 8] != bytes(8)
+
+
 def read(data: bytes, at: int) -> IkeMessage | None:
     """Read the message that fills the data from `at`; None: there is none."""
-    if len(data) - at < HEADER or data[at : at + 8] == bytes(8):
+    if not begins(data, at):
         return None
-    version, minor = data[at + 17] >> 4, data[at + 17] & 15
-    exchange = EXCHANGES.get((version, data[at + 18]))
-    if exchange is None or int.from_bytes(data[at + 24 : at + 28], "big") != len(data) - at:
-        return None
+    version, minor, exchange = data[at + 17] >> 4, data[at + 17] & 15, data[at + 18]
     first, flags = data[at + 16], data[at + 19]
-    if first not in _PAYLOADS[version] or (flags & 0xF8 if version == 1 else flags & 0xC7):
-        return None
     error, cookie = 0, False
     if version == 2 or not flags & _ENCRYPTED_1:
         error, cookie = _notified(data, at + HEADER, first, version)
     serial = data[at + 20 : at + 24]
-    return IkeMessage(version, minor, exchange, bool(flags & 8), bool(flags & 0x20), serial, error, cookie)
+    return IkeMessage(
+        version,
+        minor,
+        EXCHANGES[version, exchange],
+        bool(flags & 8),
+        bool(flags & 0x20),
+        serial,
+        error,
+        cookie,
+    )
 
 
 def _notified(data: bytes, at: int, payload: int, version: int) -> tuple[int, bool]:

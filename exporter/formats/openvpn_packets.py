@@ -14,7 +14,7 @@ DATA = frozenset({6, 9})
 OPCODES = frozenset(range(1, 12))
 
 _SESSION = 9
-_DIGESTS = (16, 20, 28, 32, 48, 64)
+_DIGESTS = frozenset({16, 20, 28, 32, 48, 64})
 """Lengths of an HMAC, by its hash: MD5, SHA-1, SHA-224 to SHA-512."""
 _CRYPTED = 9 + 8 + 32 + 5
 """The least length under tls-crypt: a session, a replay id, a digest, an empty list and a number, encrypted."""
@@ -36,11 +36,9 @@ def is_reset(data: bytes) -> bool:
         return True
     if len(data) >= _CRYPTED and _replay(data, _SESSION):
         return True
-    for size in _DIGESTS:
-        at = _SESSION + size
-        if _replay(data, at) and _ends(data, at + 8, server=opcode in SERVER_RESETS):
-            return True
-    return False
+    end = len(data) - (17 if opcode in SERVER_RESETS else 5)
+    size = end - 8 - _SESSION
+    return size in _DIGESTS and _replay(data, end - 8) and _ends(data, end, server=opcode in SERVER_RESETS)
 
 
 def _replay(data: bytes, at: int) -> bool:
