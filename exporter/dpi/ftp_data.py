@@ -13,17 +13,17 @@ from exporter.model import Kind, Message
 __all__ = ["DISSECTOR"]
 
 _UNIX = (
-    rb"[-bcdlps][-r][-w][-xsS][-r][-w][-xsS][-r][-w][-xtT][+.@]? +[0-9]{1,6} +[^\x00-\x1f]{1,80} [0-9]{1,15} "
-    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3][0-9] +[0-9:]{4,5} [^\x00-\x1f]{1,300}\r\n"
+    rb"[-bcdlps][-r][-w][-xsS][-r][-w][-xsS][-r][-w][-xtT][+.@]? {1,12}[0-9]{1,6} {1,12}[^\x00-\x1f]{1,80} [0-9]{1,15} "
+    rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) [ 0-3][0-9] {1,3}[0-9:]{4,5} [^\x00-\x1f]{1,300}\r\n"
 )
 _DOS = (
     rb"[01][0-9]-[0-3][0-9]-(?:[0-9]{2}){1,2}  [01][0-9]:[0-5][0-9][AP]M "
-    rb"+(?:<DIR>|[0-9]{1,15}) +[^\x00-\x1f]{1,300}\r\n"
+    rb"{1,30}(?:<DIR>|[0-9]{1,15}) {1,30}[^\x00-\x1f]{1,300}\r\n"
 )
 _MACHINE = rb"(?i:[a-z.-]{1,20}=[^;\x00-\x1f]{0,80};){2,16} [^\x00-\x1f]{1,300}\r\n"
 """Facts of RFC 3659 section 7.2."""
 _LISTING = re.compile(rb"(?:total [0-9]{1,12}\r\n)?(?:%s|%s|%s)" % (_UNIX, _DOS, _MACHINE))
-_BEGINS = re.compile(rb"[-bcdlps01a-zA-Zt][-r0-9a-zA-Z]")
+_BEGINS = re.compile(rb"[-bcdlps][-r]|to|[01][0-9]|(?i:ty|mo|si|pe|un|cr|la|me|ch)")
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:

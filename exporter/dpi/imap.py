@@ -27,7 +27,7 @@ _TAGGED = re.compile(rb"(%s) (?i:(OK|NO|BAD))(?: |$)" % _TAG)
 _GREETING = re.compile(rb"\* (?i:OK|PREAUTH|BYE)[ \[][^\n]{0,1000}\r\n")
 _LITERAL = re.compile(rb"~?\{([0-9]{1,15})[+-]?\}$")
 _OPENING = re.compile(
-    rb"(?=[^ ]*[0-9])%s "
+    rb"(?=[^ ]{0,31}[0-9])%s "
     rb"(?i:CAPABILITY|NOOP|STARTTLS|LOGOUT|LOGIN [^\r\n]{1,500}|AUTHENTICATE [A-Z0-9-]{3,20}(?: [^\r\n]*)?"
     rb"|ID (?:NIL|\([^\r\n]*)|(?:UID )?FETCH [0-9*][^\r\n]*|IDLE|SELECT [^\r\n]{1,200})\r\n" % _TAG
 )
@@ -42,6 +42,8 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         if b"\n" in data:
             return YES if _GREETING.match(data) else NO
         return MORE if len(data) < 1000 and data[2:3].upper() in (b"", b"O", b"P", b"B") else NO
+    if not data[:1].isalnum() and data[:1] not in (b".", b""):
+        return NO
     if b"\n" in data[:600]:
         return YES if _OPENING.match(data) else NO
     return MORE if len(data) < 600 and _TAGS.fullmatch(data) else NO

@@ -55,6 +55,8 @@ class _Rtp(Parser):
     def feed(self, side: int, data: bytes) -> Iterable[Message]:
         if len(data) > 7 and 200 <= data[1] <= 213:  # RTCP, which may be encrypted (RFC 3711)
             return ()
+        if data and data[0] < 80:  # STUN, DTLS and TURN share the port (RFC 7983 section 7)
+            return ()
         packet = media(data)
         if self._told >> side & 1:
             return ()

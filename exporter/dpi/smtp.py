@@ -23,12 +23,15 @@ _OPENING = re.compile(
     rb"(?i:EHLO|HELO|LHLO) [^\s]{1,255} *\r?\n|(?i:MAIL FROM|RCPT TO): ?<[^\x00-\x1f<>]{0,320}>"
 )
 _BEGINNINGS = (b"EHLO ", b"HELO ", b"LHLO ", b"MAIL FROM:", b"RCPT TO:")
+_INITIALS = frozenset({b"", *(bytes([letter]) for letter in b"EHLMRehlmr")})
 _CHUNK = re.compile(rb"BDAT +([0-9]{1,18})(?![^ \t])", re.IGNORECASE)
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     if data[:1] == b"2":
         return recognise("smtp", data, ends)
+    if data[:1] not in _INITIALS:
+        return NO
     start = data[:10].upper()
     for word in _BEGINNINGS:
         if start.startswith(word) or word.startswith(start):

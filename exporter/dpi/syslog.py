@@ -28,7 +28,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         if STRICT.match(data):
             return YES
         text = data[priority.end() :].rstrip(b"\r\n\0")
-        return YES if b"\0" not in text and _PRINTABLE.fullmatch(text) else NO
+        return YES if b"\0" not in text and b"</" not in text and _PRINTABLE.fullmatch(text) else NO
     count = _COUNT.match(data)
     if STRICT.match(data, count.end() if count else 0):
         return YES

@@ -58,6 +58,9 @@ class HeadParser(Parser):
         size, self._pass[side] = self._pass[side], 0
         return size
 
+    def idle(self) -> bool:
+        return not (any(self._held) or any(self._pass) or self._lost)
+
     def gap(self, side: int) -> bool:
         self._held[side] = b""
         self._pass[side] = 0
