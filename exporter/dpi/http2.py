@@ -43,7 +43,8 @@ __all__ = ["DISSECTOR"]
 
 _HEADER = 9
 _MAX_FRAME = 65536
-_MAX_BLOCK = 65536
+_MAX_BLOCK = 32768
+"""What a block of this size may cost is a few milliseconds; servers take 8 to 16 KiB."""
 _MAX_STREAMS = 1024
 _TABLE_SIZE = 1
 _OF_STREAMS = frozenset({DATA, HEADERS, RST_STREAM, PUSH_PROMISE, CONTINUATION})
@@ -130,6 +131,8 @@ class _Http2(Parser):
         state = self._sides[side]
         if kind in (HEADERS, PUSH_PROMISE):
             state.block = block(kind, flags, body)
+            if len(state.block) > _MAX_BLOCK:
+                raise ParseError("long")
             state.stream = stream
             state.ends = bool(flags & END_STREAM)
             state.promise = kind == PUSH_PROMISE

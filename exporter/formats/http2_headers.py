@@ -12,6 +12,7 @@ _MAX_TABLE = 65536
 """The largest table that is kept, whatever the sides agree on (what browsers ask for)."""
 _MAX_LIST = 65536
 _DEFAULT_TABLE = 4096
+_MAX_UPDATES = 2
 
 
 class Headers:
@@ -28,6 +29,7 @@ class Headers:
 
     def read(self, block: bytes) -> Fields:
         """Give the fields, of each name the first one."""
+        _check_updates(block)
         try:
             listed = self._get().decode(block, raw=True)
         except HPACKError as error:
@@ -42,6 +44,20 @@ class Headers:
         if decoder is None:
             decoder = self._decoder = Decoder(_MAX_LIST)
         return decoder
+
+
+def _check_updates(block: bytes) -> None:
+    """Refuse more than two changes of the table's size (RFC 7541 section 4.2), each of which costs a microsecond."""
+    at = found = 0
+    while at < len(block) and block[at] & 0xE0 == 0x20:
+        found += 1
+        if found > _MAX_UPDATES:
+            raise ParseError("hpack")
+        at += 1
+        if block[at - 1] & 0x1F == 0x1F:
+            while at < len(block) and block[at] & 0x80:
+                at += 1
+            at += 1
 
 
 def _raw(text: bytes | str) -> bytes:

@@ -96,3 +96,14 @@ def test_quic_that_never_ends_its_handshake_is_given_up():
         one.skip(0)
         one.skip(1)
     assert (one.dissector.name, one.active, faults) == ("quic", False, [])
+
+
+def test_blocks_of_fields_that_cost_much_and_say_nothing_are_refused():
+    """RFC 7541 section 4.2 allows two changes of the table's size at a block's beginning."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    for updates, faults in ((b"\x20\x3f\xe1\x1f", 0), (b"\x20\x3f\xe1\x1f\x20", 1), (b"\x3f\x00" * 4000, 1)):
+        one, told_of = inspector()
+        block = updates + bytes.fromhex("828684")
+        frame = len(block).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + block
+        assert told(one, (0, preface + frame)) == [("http2", "GET")] * (not faults)
+        assert len(told_of) == faults
