@@ -29,6 +29,8 @@ _MAX_MULTICAST = 64
 """A query to all asks for whatever is wanted at the moment."""
 _MAX_RECORDS = 256
 _MAX_ANSWERS = 64
+_MAX_LABELS = 4096
+"""In one message: pointers make a few bytes a long name, and each of its labels takes time."""
 _ESCAPES = {byte: f"\\{byte:03d}" for byte in (*range(32), 127)} | {0x2E: "\\.", 0x5C: "\\\\"}
 
 
@@ -107,11 +109,12 @@ class DnsMessage:
 class _Names:
     """Reads names of one message. Those already read are kept by their offset: answers point to the question's."""
 
-    __slots__ = ("data", "known")
+    __slots__ = ("data", "known", "left")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.known: dict[int, str] = {}
+        self.left = _MAX_LABELS
 
     def read(self, at: int) -> tuple[str, int]:
         """Read the name at `at`; give it and where the next field begins."""
@@ -124,6 +127,9 @@ class _Names:
                 return name, at + 2
         labels: list[str] = []
         after = self._labels(at, labels)
+        self.left -= len(labels)
+        if self.left < 0:
+            raise ParseError("names")
         name = ".".join(labels) or ROOT
         self.known[at] = name
         return name, after
