@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from typing import Literal
 
 from exporter.errors import ParseError
-from exporter.formats.quic_frames import Close, Piece
+from exporter.formats.quic_frames import MAX_FRAMES, Close, Piece, skip_padding
 from exporter.wire import Reader
 
 __all__ = ["frames"]
 
 Order = Literal["little", "big"]
 
-PADDING, CLOSE, STOP_WAITING, PING, CRYPTO = 0, 2, 6, 7, 8
+CLOSE, STOP_WAITING, PING, CRYPTO = 2, 6, 7, 8
 _SIZES = (1, 2, 4, 6)
 _HANDSHAKE_STREAM = 1
 
@@ -19,7 +19,10 @@ _HANDSHAKE_STREAM = 1
 def frames(payload: bytes, number_size: int = 4, order: Order = "big") -> Iterator[Piece | Close]:
     """Give what is of interest of a packet whose number has `number_size` bytes; before Q039 all was little-endian."""
     reader = Reader(payload)
-    while len(reader):
+    for _ in range(MAX_FRAMES):
+        skip_padding(reader)
+        if not len(reader):
+            return
         kind = reader.u8()
         if kind & 0x80:
             if piece := _stream(reader, kind, order):
@@ -33,8 +36,9 @@ def frames(payload: bytes, number_size: int = 4, order: Order = "big") -> Iterat
             reader.skip(reader.u16())
         elif kind == STOP_WAITING:
             reader.skip(number_size)
-        elif kind not in (PADDING, PING):
+        elif kind != PING:
             raise ParseError("frame")
+    raise ParseError("frames")
 
 
 def _stream(reader: Reader, kind: int, order: Order) -> Piece | None:

@@ -1,14 +1,18 @@
 """The frames of QUIC's Initial packets, and the stream of TLS messages in them (RFC 9000 sections 12.4 and 19)."""
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from exporter.errors import ParseError
 from exporter.wire import Reader
 
-__all__ = ["Close", "Crypto", "Piece", "frames"]
+__all__ = ["MAX_FRAMES", "Close", "Crypto", "Piece", "frames", "skip_padding"]
 
-PADDING, PING, ACK, ACK_ECN, CRYPTO, CLOSE, CLOSE_APPLICATION = 0, 1, 2, 3, 6, 0x1C, 0x1D
+PING, ACK, ACK_ECN, CRYPTO, CLOSE, CLOSE_APPLICATION = 1, 2, 3, 6, 0x1C, 0x1D
+MAX_FRAMES = 1024
+"""Of one packet; browsers that shuffle their hello send tens."""
+_PADDING = re.compile(rb"\x00+")
 _MAX_STREAM = 1 << 16
 _MAX_PIECES = 256
 
@@ -30,8 +34,8 @@ class Close(NamedTuple):
 def frames(payload: bytes) -> Iterator[Piece | Close]:
     """Give what is of interest; any frame but those that an Initial may have is an error."""
     reader = Reader(payload)
-    while True:
-        reader.pos += len(payload) - reader.pos - len(payload[reader.pos :].lstrip(b"\0"))  # PADDING
+    for _ in range(MAX_FRAMES):
+        skip_padding(reader)
         if not len(reader):
             return
         kind = reader.varint()
@@ -46,13 +50,20 @@ def frames(payload: bytes) -> Iterator[Piece | Close]:
             reader.skip(reader.varint())
         elif kind != PING:
             raise ParseError("frame")
+    raise ParseError("frames")
+
+
+def skip_padding(reader: Reader) -> None:
+    """Pass over zeros, which most of a client's first packet may be."""
+    if padding := _PADDING.match(reader.data, reader.pos, reader.end):
+        reader.pos = padding.end()
 
 
 def _skip_ack(reader: Reader, kind: int) -> None:
     for _ in range(2):
         reader.varint()
     ranges = reader.varint()
-    if ranges > len(reader):
+    if ranges > MAX_FRAMES:
         raise ParseError("frame")
     for _ in range(1 + 2 * ranges + (3 if kind == ACK_ECN else 0)):
         reader.varint()

@@ -1,8 +1,12 @@
 """HTTP hands over to WebSocket and HTTP/2; and where reading ends, nothing more is wanted."""
 
+import pytest
+
 from exporter.dissector import Ends
 from exporter.dpi import load
+from exporter.errors import ParseError
 from exporter.flow.inspector import MAX_SKIP, Budget, Inspection, Inspector
+from exporter.formats.quic_frames import frames
 from tests.dpi.cases import cases
 
 TCP = Ends(b"\x0a\0\0\1", 50000, b"\x0a\0\0\2", 50001)
@@ -107,3 +111,11 @@ def test_blocks_of_fields_that_cost_much_and_say_nothing_are_refused():
         frame = len(block).to_bytes(3, "big") + b"\x01\x05\0\0\0\x01" + block
         assert told(one, (0, preface + frame)) == [("http2", "GET")] * (not faults)
         assert len(told_of) == faults
+
+
+def test_packets_of_a_thousand_frames_are_refused():
+    """RFC 9000 section 12.4 sets no limit; no client needs them in its Initial packets, and each costs time."""
+    for payload in (b"\x01" * 2000, b"\x01\0" * 2000, b"\x02\0\0\x48\0" + bytes(8000)):
+        with pytest.raises(ParseError):
+            list(frames(payload))
+    assert list(frames(b"\x02\x05\0\x01\0\0\0" + bytes(60000))) == []
