@@ -1,7 +1,7 @@
 """Media as SDP announces them: RFC 8866 sections 5.7 and 5.14, RFC 3605 (a=rtcp), RFC 3550 section 11 (RTCP's port)."""
 
 import re
-from socket import AF_INET, AF_INET6, inet_pton
+from ipaddress import ip_address
 
 from exporter.model import Expectation
 
@@ -13,7 +13,7 @@ _MAX_MEDIA = 8
 _MEDIA = re.compile(
     rb"(?:audio|video|text|application|image) ([0-9]{1,5})(?:/[0-9]+)? (?:UDP/TLS/)?RTP/[A-Z/]{3,8} "
 )
-_ADDRESS = re.compile(rb"(?:^|\n)c=IN (IP[46]) ([0-9A-Fa-f:.]{2,45})")
+_ADDRESS = re.compile(rb"(?:^|\n)c=IN IP[46] ([0-9A-Fa-f:.]{2,45})")
 _RTCP = re.compile(rb"\na=rtcp:([0-9]{1,5})")
 _SECTION = re.compile(rb"(?:^|\n)m=")
 
@@ -42,7 +42,7 @@ def _address(section: bytes) -> bytes:
     if found is None:
         return b""
     try:
-        packed = inet_pton(AF_INET if found[1] == b"IP4" else AF_INET6, found[2].decode("ascii"))
-    except OSError:
+        packed = ip_address(found[1].decode("ascii")).packed
+    except ValueError:
         return b""
     return packed if any(packed) else b""

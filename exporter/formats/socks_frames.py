@@ -1,7 +1,7 @@
 """Greetings, requests and addresses of SOCKS: RFC 1928 sections 3 to 6; SOCKS 4 (1992), 4a (1994)."""
 
 from collections.abc import Callable
-from socket import AF_INET, AF_INET6, inet_ntop
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from exporter.dissector import MORE, NO, YES
@@ -115,9 +115,9 @@ def read_address(reader: Reader) -> tuple[str, int]:
     """Read an address of one of three types, and a port (section 5)."""
     kind = reader.u8()
     if kind == 1:
-        host = inet_ntop(AF_INET, reader.take(4))
+        host = str(ip_address(reader.take(4)))
     elif kind == 4:
-        host = inet_ntop(AF_INET6, reader.take(16))
+        host = str(ip_address(reader.take(16)))
     elif kind == 3:
         raw = reader.take(reader.u8())
         host = host_name(raw)
@@ -140,7 +140,7 @@ def request4(reader: Reader) -> Request:
     if not port or address == bytes(4):
         raise ParseError("request")
     _text(reader)
-    host = inet_ntop(AF_INET, address)
+    host = str(ip_address(address))
     version = "4"
     if address[:3] == bytes(3):
         host, version = host_name(_text(reader).encode()), "4a"
