@@ -2,12 +2,12 @@
 
 Its header proves little. A datagram is CoAP if all of its options are registered ones of legal lengths, and there is at
 least one, or a payload behind its marker in a response; what is bare says nothing until the other side has spoken. On
-port 5683 options that are not known may be there, too, if they are elective (section 5.4.1).
+port 5683 options that are not known may be there, too, if they are elective (section 5.4.1), and what is bare will do.
 """
 
 from collections.abc import Iterable
 
-from exporter.dissector import NO, YES, Dissector, Ends, Parser
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.casting import kind_of
 from exporter.formats.coap_message import METHODS, OPTIONS, STATUSES, URI_HOST, URI_PATH, CoapMessage, parse
@@ -18,6 +18,8 @@ __all__ = ["DISSECTOR"]
 
 _PORT = 5683
 _MAX_PATH = 256
+_EMPTY = frozenset({b"\x40\0", b"\x60\0", b"\x70\0"})
+"""A ping, an acknowledgement, a reset (section 4.3): they say nothing, and a message may follow."""
 _NONE, _ANY = (1, 0), (0, 1034)
 """The least and greatest length of an option that is not known: there is none, or any."""
 _REQUEST_ONLY = frozenset({1, 3, 5, 7, 11, 15, 16, 17, 35, 39, 258})
@@ -25,7 +27,9 @@ _RESPONSE_ONLY = frozenset({8, 14, 20})
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    if len(data) < 5 or not 0x40 <= data[0] <= 0x78 or data[0] & 15 > 8:
+    if len(data) == 4 and data[:2] in _EMPTY:
+        return MORE
+    if len(data) < 4 or not 0x40 <= data[0] <= 0x78 or data[0] & 15 > 8:
         return NO
     request = data[1] in METHODS
     if not request and data[1] not in STATUSES:
@@ -37,10 +41,11 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         message = parse(data)
     except ParseError:
         return NO
-    if not message.options and (request or not message.payload or not message.token):
+    usual = _PORT in (ends.port0, ends.port1)
+    if not usual and not message.options and (request or not message.payload or not message.token):
         return NO
     wrong = _RESPONSE_ONLY if request else _REQUEST_ONLY
-    unknown = _ANY if _PORT in (ends.port0, ends.port1) else _NONE
+    unknown = _ANY if usual else _NONE
     return YES if all(_legal(number, value, wrong, unknown) for number, value in message.options) else NO
 
 

@@ -1,13 +1,14 @@
 """IKE versions 1 and 2 over UDP, and the ESP that it sets up, where that is in UDP: RFC 2408, 2409, 7296, 3948.
 
-Read are exchanges, and errors in the clear. IKEv2's requests are answered (RFC 7296 section 2.1), IKEv1's messages are
-notices. On port 4500 four zeros stand before IKE, and what begins with another number is ESP (RFC 3948 section 2): it
-is known by a low sequence number only. When a side sends ESP nothing more is wanted of it.
+Read are exchanges, and errors in the clear. IKEv2's requests are answered (RFC 7296 section 2.1), IKEv1's messages
+are notices. On port 4500 four zeros stand before IKE, and what begins with another number is ESP (RFC 3948 section
+2): it is known by a low sequence number only, by one that is not so low where both ports are 4500. When a side sends
+ESP nothing more is wanted of it.
 """
 
 from collections.abc import Iterable
 
-from exporter.dissector import NO, YES, Dissector, Ends, Parser
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats.ike_message import EXCHANGES, NOTIFICATIONS, IkeMessage, begins, read
 from exporter.model import Kind, Message
@@ -29,18 +30,20 @@ def _usual(ends: Ends) -> bool:
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     if len(data) < _MIN_ESP:
-        return NO
+        return MORE if data == _KEEP_ALIVE and _usual(ends) else NO
     at = 4 if data[:4] == _MARKER else 0
     if begins(data, at):
         return YES
-    return YES if not at and _usual(ends) and _esp(data) else NO
+    if at or not _usual(ends):
+        return NO
+    return YES if _esp(data, 1 if ends.port0 == ends.port1 else 2) else NO
 
 
-def _esp(data: bytes) -> bool:
-    """Tell what may be ESP and begins: sequence numbers count from 1."""
+def _esp(data: bytes, zeros: int) -> bool:
+    """Tell what may be ESP: sequence numbers count from 1, so that so many of their first bytes are 0."""
     if len(data) < _MIN_ESP or len(data) % 4 or int.from_bytes(data[:4], "big") < _RESERVED:
         return False
-    return data[4:6] == b"\0\0" and data[6:8] != b"\0\0"
+    return data[4 : 4 + zeros] == bytes(zeros) and data[4:8] != bytes(4)
 
 
 class _Isakmp(Parser):

@@ -83,12 +83,11 @@ def _request(function: int, body: bytes) -> bool:
     match function:
         case 5:
             return len(body) == 4 and body[2:4] in (b"\0\0", b"\xff\0")
-        case 6 | 8:
-            return len(body) == 4
+        case 6 | 8 | 24:
+            return len(body) == (2 if function == 24 else 4)
         case 20 | 21 | 23:
-            return len(body) > 8 and body[0 if function != 23 else 8] == len(body) - (
-                1 if function != 23 else 9
-            )
+            at = 8 if function == 23 else 0
+            return len(body) > 8 and body[at] == len(body) - at - 1
         case 22:
             return len(body) == 6
         case 43:

@@ -1,11 +1,13 @@
-"""RDP's connection over TCP as far as it is in the clear: MS-RDPBCGR sections 2.2.1.1 and 2.2.1.2.
+"""RDP's connection as far as it is in the clear: MS-RDPBCGR sections 2.2.1.1 and 2.2.1.2; over UDP: MS-RDPEUDP.
 
 The client asks with a connection request (X.224) that may name the security protocols it can do, and a user or a token
 for a load balancer, which are not kept; the server chooses. With TLS or CredSSP, TLS follows; with RDP's own security
-nothing more is wanted.
+nothing more is wanted. A connection over UDP is known by the datagrams that open it (MS-RDPEUDP section 3.1.5.1).
 """
 
-from exporter.dissector import MORE, NO, YES, Dissector, Ends
+from collections.abc import Iterable
+
+from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.formats import tpkt
 from exporter.formats.framed import MORE_NEEDED, Framed
@@ -28,9 +30,24 @@ _FAILURES = (
     "ssl_with_user_auth_required",
 )
 """Section 2.2.1.2.2."""
+_SYN, _ACK = 1, 4
+_SYN_FLAGS = 0x1A05
+"""Those of a datagram that opens: SYN, ACK, lossy, with a correlation identifier, with an extension."""
+_MTUS = range(1132, 1233)
+
+
+def _opens(data: bytes) -> bool:
+    """Tell a datagram that opens a connection over UDP, or the answer: it is as long as may be sent."""
+    if len(data) not in _MTUS or not data[7] & _SYN or (data[6] << 8 | data[7]) & ~_SYN_FLAGS:
+        return False
+    if not data[7] & _ACK and data[:4] != b"\xff\xff\xff\xff":
+        return False
+    return data[12] << 8 | data[13] in _MTUS and data[14] << 8 | data[15] in _MTUS
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
+    if ends.transport == "udp":
+        return YES if _opens(data) else NO
     size = tpkt.size(data, 0)
     if size == tpkt.MORE_TPKT:
         return MORE
@@ -70,7 +87,30 @@ def _negotiation(kind: int, data: bytes) -> int:
     return YES if data[5:8] == b"\0\0\0" and data[4] < 32 else NO
 
 
-class _Rdp(Framed):
+class _Udp(Parser):
+    """A flow. `_opened`: the sides that have said all that is read."""
+
+    __slots__ = ("_opened",)
+
+    def __init__(self, ends: Ends) -> None:
+        self._opened = [False, False]
+
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
+        if not _opens(data):
+            raise ParseError("datagram")
+        self._opened[side] = True
+        if data[7] & _ACK:
+            return [Message(kind=Kind.RESPONSE, op="connect", status="ok")]
+        return [Message(kind=Kind.REQUEST, op="connect")]
+
+    def skip(self, side: int) -> int:
+        return -1 if self._opened[side] else 0
+
+    def gap(self, side: int) -> bool:
+        return True
+
+
+class _Tcp(Framed):
     """A connection until its security protocol is chosen."""
 
     __slots__ = ()
@@ -117,14 +157,18 @@ def _answer(variable: bytes) -> Message:
     return Message(kind=Kind.RESPONSE, op="connect", status="ok", attrs=attrs, switch="tls" if code else None)
 
 
+def _parser(ends: Ends) -> Parser:
+    return _Tcp(ends) if ends.transport == "tcp" else _Udp(ends)
+
+
 DISSECTOR = Dissector(
     name="rdp",
-    transports=frozenset({"tcp"}),
+    transports=frozenset({"tcp", "udp"}),
     ports=frozenset({3389}),
     operations=frozenset({"connect"}),
     statuses=frozenset(_FAILURES),
     probe=_probe,
-    parser=_Rdp,
+    parser=_parser,
     reads="security protocols offered and chosen, why a connection is refused; hands over to TLS",
-    specification="MS-RDPBCGR, RFC 1006, ITU-T X.224",
+    specification="MS-RDPBCGR, MS-RDPEUDP, RFC 1006, ITU-T X.224",
 )

@@ -30,7 +30,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     at = 0
     if data[0]:
         if (
-            data[0] not in (0x81, 0x82)
+            data[0] not in (0x81, 0x82, 0x85)
             or data[1:4] != (b"\0\0\x44" if data[0] == 0x81 else b"\0\0\0")[: len(data) - 1]
         ):
             return NO

@@ -36,9 +36,12 @@ def is_reset(data: bytes) -> bool:
         return True
     if len(data) >= _CRYPTED and _replay(data, _SESSION):
         return True
-    end = len(data) - (17 if opcode in SERVER_RESETS else 5)
-    size = end - 8 - _SESSION
-    return size in _DIGESTS and _replay(data, end - 8) and _ends(data, end, server=opcode in SERVER_RESETS)
+    server = opcode in SERVER_RESETS
+    for tail in (5, 17) if server else (5,):
+        at = len(data) - tail
+        if at - 8 - _SESSION in _DIGESTS and _replay(data, at - 8) and _ends(data, at, server=server):
+            return True
+    return False
 
 
 def _replay(data: bytes, at: int) -> bool:
@@ -54,12 +57,12 @@ def _replay(data: bytes, at: int) -> bool:
 def _ends(data: bytes, at: int, *, server: bool) -> bool:
     """Tell a reset's end: what it acknowledges (with whose session), and its own number, which is 0.
 
-    A client acknowledges nothing, a server the client's reset.
+    A client acknowledges nothing, a server the client's reset, unless it has done that before.
     """
     if at >= len(data):
         return False
     count = data[at]
-    if server != (count == 1):
+    if count > server:
         return False
     stop = at + 1 + (12 if count else 0)
     if count and data[at + 1 : at + 5] != bytes(4):
