@@ -19,14 +19,17 @@ _MAGICS = (binary.REQUEST, binary.RESPONSE)
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     if ends.transport == "udp":
-        whole = len(data) > _UDP_HEADER and data[2:4] == b"\0\0" and data[4] == 0 and data[6:8] == b"\0\0"
-        return _usual(data[_UDP_HEADER:]) if whole and data[5] else NO
+        return _probe_datagram(data)
     return binary.recognise(data) if data[:1] in (b"\x80", b"\x81") else lines.recognise(data)
 
 
-def _usual(data: bytes) -> int:
-    """Tell a datagram by its first line, which must say enough: there is no more to wait for."""
-    return YES if lines.recognise(data) == YES else NO
+def _probe_datagram(data: bytes) -> int:
+    """A request that is a datagram as a whole, or the first datagram of a response; there is no more to wait for."""
+    if len(data) < 10 or data[2:5] != b"\0\0\0" or not data[5] or data[6:8] != b"\0\0":
+        return NO
+    if data[5] == 1 and (match := lines.COMMAND.match(data, _UDP_HEADER)):
+        return YES if match.end() == len(data) or match[2] or match[5] or match[16] else NO
+    return YES if lines.recognise(data[_UDP_HEADER:]) == YES else NO
 
 
 class _Memcached(Framed):

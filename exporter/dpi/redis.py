@@ -2,7 +2,7 @@
 
 Read are each command's name and the kind of its reply (for an error, its first word); never a key, a value or a
 password. What comes without having been asked for is a push. Replication's stream is not read. Commands without
-arrays ("inline") are not recognised: they are words of many protocols.
+arrays ("inline") are words of many protocols: they are read where a reply tells what they are.
 """
 
 import re
@@ -36,12 +36,17 @@ _ARRAY = re.compile(rb"\*[1-9]\d{0,6}\r\n\$(\d{1,2})\r\n([A-Za-z][A-Za-z0-9._|-]
 _ARRAY_BEGINS = re.compile(
     rb"\*(?:[1-9]\d{0,6}(?:\r(?:\n(?:\$\d{0,2}(?:\r(?:\n(?:[A-Za-z][A-Za-z0-9._|-]{0,98}\r?)?)?)?)?)?)?)?"
 )
-_REFUSALS = (
+_BULK_HEAD = re.compile(rb"\$([1-9]\d{0,8})\r\n")
+_BULK_BEGINS = re.compile(rb"\$(?:[1-9]\d{0,8}\r?)?")
+_REPLIES = (
+    b"+PONG\r\n",
     b"-NOAUTH Authentication required",
     b"-DENIED Redis is running in protected mode",
     b"-WRONGTYPE Operation ",
 )
+"""Replies that no other protocol has."""
 
+_LETTERS = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _SIMPLE = frozenset(b"+-:_,#(")
 _BULK = frozenset(b"$!=")
 _GROUPS = {0x2A: 1, 0x7E: 1, 0x3E: 1, 0x25: 2, 0x7C: 2}
@@ -53,15 +58,29 @@ _MAX_LENGTH = 1 << 32
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
-    if data[:1] not in (b"*", b"-", b""):
+    first = data[:1]
+    if first == b"*":
+        if match := _ARRAY.match(data):
+            return YES if int(match[1]) == len(match[2]) else NO
+        return MORE if _ARRAY_BEGINS.fullmatch(data) else NO
+    if first == b"$":
+        return _probe_bulk(data)
+    if first not in (b"-", b"+", b""):
         return NO
-    if data[:1] == b"-":
-        if data.startswith(_REFUSALS):
-            return YES
-        return MORE if any(refusal.startswith(data) for refusal in _REFUSALS) else NO
-    if match := _ARRAY.match(data):
-        return YES if int(match[1]) == len(match[2]) else NO
-    return MORE if not data or _ARRAY_BEGINS.fullmatch(data) else NO
+    if data.startswith(_REPLIES):
+        return YES
+    return MORE if any(reply.startswith(data) for reply in _REPLIES) else NO
+
+
+def _probe_bulk(data: bytes) -> int:
+    """A reply alone: its end is where its length says."""
+    match = _BULK_HEAD.match(data)
+    if not match:
+        return MORE if _BULK_BEGINS.fullmatch(data) else NO
+    end = match.end() + int(match[1])
+    if len(data) < end + 2:
+        return MORE
+    return YES if data[end : end + 2] == b"\r\n" else NO
 
 
 class _Side:
@@ -92,6 +111,9 @@ class _Redis(Framed):
 
     def measure(self, side: int, data: bytes, at: int) -> tuple[int, int]:
         kind = data[at]
+        if kind in _LETTERS and not self._sides[side].left and self._client != 1 - side:
+            end = line_end(data, at, _MAX_LINE)
+            return end - at if end else 0, min(end - at, _MAX_NAME) if end else 0
         if kind not in _SIMPLE and kind not in _BULK and kind not in _GROUPS:
             raise ParseError("type")
         end = line_end(data, at, _MAX_LINE)
@@ -133,6 +155,10 @@ class _Redis(Framed):
         return self.resting() and not self._waiting and not any(side.left for side in self._sides)
 
     def _begin(self, state: _Side, kind: int, data: bytes, side: int, found: list[Message]) -> None:
+        if kind in _LETTERS:  # a command on a line
+            self._client = side
+            self._command(data.split(None, 1)[0].decode("ascii", "replace").upper(), found)
+            return
         state.kind = kind
         if kind in _GROUPS:
             state.left = max(0, _number(data[1:])) * _GROUPS[kind]

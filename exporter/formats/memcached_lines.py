@@ -99,7 +99,7 @@ def _command(data: bytes) -> int:
     end = data.find(b"\n", 0, 4096) + 1
     if end:
         match = None if _FOREIGN.search(data, 0, end) else COMMAND.match(data)
-        return YES if match and data[end - 2 : end] == b"\r\n" and _name(match) not in _WEAK else NO
+        return YES if match and data[end - 2 : end] == b"\r\n" and not _weak(match) else NO
     word, blank, _ = data[:32].partition(b" ")
     text = word.rstrip(b"\r").decode("latin-1")
     if len(data) > 4095:
@@ -109,6 +109,9 @@ def _command(data: bytes) -> int:
     return MORE if text in _BEGINNINGS else NO
 
 
-def _name(match: re.Match[bytes]) -> str:
-    """Give a command's name, its first group that is there."""
-    return next(group for group in match.groups() if group).decode("ascii")
+def _weak(match: re.Match[bytes]) -> bool:
+    """Tell whether a command's line may be another protocol's, or a sentence."""
+    words = match[0].split()
+    if words[0] == b"delete":
+        return len(words) < 3
+    return words[0].decode("ascii") in _WEAK or (words[0][:3] == b"get" and len(words) > 2)
