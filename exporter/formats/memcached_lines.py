@@ -66,7 +66,7 @@ ERRORS = frozenset({"error", "client_error", "server_error", "busy"})
 STATUSES = frozenset(WORDS.values()) | {"hit", "miss"}
 REPLY = re.compile(
     rb"(?:(VALUE) %(key)s \d{1,10} (\d{1,10})(?: \d{1,20})?|(VA) (\d{1,10})((?: [!-~]+)*)"
-    rb"|(STAT|ITEM) [!-~]+ ?[ -~]*|(END)|(\d{1,20}) *|([A-Z_]{2,12})(?: [ -~]*)?)\r?\n" % {b"key": _KEY}
+    rb"|(STAT|ITEM) [ -~]+|(END)|(\d{1,20}) *|([A-Z_]{2,12})(?: [ -~]*)?)\r?\n" % {b"key": _KEY}
 )
 """A whole line. Groups: a value's word and length, a meta command's and flags, a statistic, END, a number, a word."""
 
