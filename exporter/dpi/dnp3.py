@@ -10,6 +10,7 @@ from exporter.dissector import MORE, NO, YES, Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.dnp3_frames import HEADER, MORE_FRAME, NO_FRAME, START, frame_size, user_data
 from exporter.formats.framed import MORE_NEEDED, Framed
+from exporter.formats.stream import until
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
@@ -94,7 +95,7 @@ class _Dnp3(Framed):
         while at < len(data):
             size = frame_size(data, at)
             if not HEADER <= size <= len(data) - at:
-                raise ParseError("frame")
+                return until(ParseError("frame"), found)
             self.read(side, data[at : at + size], found)
             at += size
         return found

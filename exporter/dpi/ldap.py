@@ -11,81 +11,26 @@ from exporter.dissector import MORE, NO, YES, Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.ber_head import span
 from exporter.formats.framed import MORE_NEEDED, Framed
-from exporter.formats.text import clean
+from exporter.formats.ldap_messages import (
+    ANSWERED,
+    ASKED,
+    FINE,
+    MAX_MESSAGE,
+    RESULTS,
+    TAGS,
+    TOLD,
+    begins,
+    bind,
+    recognise,
+)
+from exporter.formats.stream import until
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
 
-_ASKED = {
-    0x60: "bind",
-    0x63: "search",
-    0x66: "modify",
-    0x68: "add",
-    0x4A: "delete",
-    0x6C: "modify_dn",
-    0x6E: "compare",
-    0x77: "extended",
-}
-_ANSWERED = {
-    0x61: "bind",
-    0x65: "search",
-    0x67: "modify",
-    0x69: "add",
-    0x6B: "delete",
-    0x6D: "modify_dn",
-    0x6F: "compare",
-    0x78: "extended",
-}
-_TOLD = {0x42: "unbind", 0x50: "abandon"}
-_FOUND = frozenset({0x64, 0x73, 0x79})
-"""A search's entries and references, and intermediate responses."""
-_TAGS = frozenset({*_ASKED, *_ANSWERED, *_TOLD, *_FOUND})
-_RESULTS = {
-    0: "success",
-    1: "operationsError",
-    2: "protocolError",
-    3: "timeLimitExceeded",
-    4: "sizeLimitExceeded",
-    5: "compareFalse",
-    6: "compareTrue",
-    7: "authMethodNotSupported",
-    8: "strongerAuthRequired",
-    10: "referral",
-    11: "adminLimitExceeded",
-    12: "unavailableCriticalExtension",
-    13: "confidentialityRequired",
-    14: "saslBindInProgress",
-    16: "noSuchAttribute",
-    17: "undefinedAttributeType",
-    18: "inappropriateMatching",
-    19: "constraintViolation",
-    20: "attributeOrValueExists",
-    21: "invalidAttributeSyntax",
-    32: "noSuchObject",
-    33: "aliasProblem",
-    34: "invalidDNSyntax",
-    36: "aliasDereferencingProblem",
-    48: "inappropriateAuthentication",
-    49: "invalidCredentials",
-    50: "insufficientAccessRights",
-    51: "busy",
-    52: "unavailable",
-    53: "unwillingToPerform",
-    54: "loopDetect",
-    64: "namingViolation",
-    65: "objectClassViolation",
-    66: "notAllowedOnNonLeaf",
-    67: "notAllowedOnRDN",
-    68: "entryAlreadyExists",
-    69: "objectClassModsProhibited",
-    71: "affectsMultipleDSAs",
-    80: "other",
-}
-"""RFC 4511 section 4.1.9."""
-_FINE = frozenset({0, 5, 6, 10, 14})
 _START_TLS = b"1.3.6.1.4.1.1466.20037"
 _READ = 512
-_MAX_MESSAGE = 1 << 26
+_MAX_MESSAGES = 64
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -94,55 +39,24 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     if data[0] != 0x30:
         return NO
     try:
-        answer = _recognise(data)
+        answer = recognise(data)
         if ends.transport == "tcp":
             return answer
-        return YES if answer == YES and span(data, 0)[1] == len(data) else NO
+        return YES if answer == YES and _ends(data)[-1:] == [len(data)] else NO
     except ParseError:
         return NO
 
 
-def _recognise(data: bytes) -> int:
-    """Hold the nested lengths against each other, and the operation's first element against its tag."""
-    start, stop = span(data, 0)
-    if not start or len(data) < start + 3:
-        return MORE
-    size = data[start + 1]
-    if data[start] != 2 or not 0 < size <= 4 or data[start + 2] & 0x80 or stop > _MAX_MESSAGE:
-        return NO
-    at = start + 2 + size
-    if len(data) <= at:
-        return MORE if at < stop else NO
-    if data[at] not in _TAGS:
-        return NO
-    begin, end = span(data, at)
-    if not begin:
-        return MORE
-    if end > stop or stop - end == 1:
-        return NO
-    shape = _shape(data[at], end - begin)
-    if len(data) - begin < len(shape):
-        return MORE
-    return YES if all(data[begin + i] in each for i, each in enumerate(shape)) else NO
-
-
-def _shape(tag: int, size: int) -> tuple[bytes, ...]:
-    """What an operation of this tag and length begins with: for each byte, which it may be; one of none: no such."""
-    if tag == 0x42:
-        return () if size == 0 else (b"",)
-    if tag == 0x50:
-        return () if 0 < size <= 4 else (b"",)
-    if tag == 0x4A:
-        return ()
-    if size < 3:
-        return (b"",)
-    if tag == 0x60:
-        return b"\x02", b"\x01", b"\x01\x02\x03", b"\x04"
-    if tag == 0x77:
-        return (b"\x80",)
-    if tag == 0x79:
-        return (b"\x80\x81",)
-    return (b"\x0a", b"\x01") if tag in _ANSWERED else (b"\x04",)
+def _ends(data: bytes) -> list[int]:
+    """Tell where a datagram's messages end: what a search finds and its end may be in one (MS-ADTS section 6.3.3.2)."""
+    ends: list[int] = []
+    at = 0
+    while at < len(data) and len(ends) < _MAX_MESSAGES and data[at] == 0x30:
+        at = span(data, at)[1]
+        if not at or at > len(data):
+            break
+        ends.append(at)
+    return ends
 
 
 class _Ldap(Framed):
@@ -163,8 +77,14 @@ class _Ldap(Framed):
         if self._stream:
             return super().feed(side, data)
         found: list[Message] = []
-        self.read(side, data, found)
-        return found
+        at = 0
+        try:
+            for end in _ends(data):
+                self.read(side, data[at:end], found)
+                at = end
+        except ParseError as error:
+            return until(error, found)
+        return found if at == len(data) else until(ParseError("length"), found)
 
     def measure(self, side: int, data: bytes, at: int) -> tuple[int, int]:
         if data[at] != 0x30:
@@ -174,7 +94,7 @@ class _Ldap(Framed):
         start, stop = span(data, at)
         if not start:
             return MORE_NEEDED
-        if stop - at > _MAX_MESSAGE or stop == start:
+        if stop - at > MAX_MESSAGE or stop == start:
             raise ParseError("length")
         return stop - at, min(stop - at, _READ)
 
@@ -188,23 +108,23 @@ class _Ldap(Framed):
             raise ParseError("message id")
         serial, tag = int.from_bytes(data[at:end], "big"), data[end : end + 1]
         begin, stop = span(data, end)
-        if not begin or tag[0] not in _TAGS:
+        if not begin or tag[0] not in TAGS:
             raise ParseError("operation")
         self._operation(serial, tag[0], data[begin:stop], found)
 
     def resumes(self, side: int, data: bytes) -> bool:
-        return data[:1] == b"\x30" and _recognise_safely(data)
+        return begins(data)
 
     def _operation(self, serial: int, tag: int, body: bytes, found: list[Message]) -> None:
-        if op := _ANSWERED.get(tag):
+        if op := ANSWERED.get(tag):
             self._answer(serial, op, body, found)
-        elif op := _TOLD.get(tag):
+        elif op := TOLD.get(tag):
             found.append(Message(kind=Kind.NOTICE, op=op))
-        elif op := _ASKED.get(tag):
+        elif op := ASKED.get(tag):
             attrs: dict[str, str] = {}
             version = ""
             if op == "bind":
-                attrs, version = _bind(body)
+                attrs, version = bind(body)
                 self._sasl = self._sasl or attrs.get("ldap.bind.method") == "sasl"
             elif op == "extended" and body[2 : 2 + len(_START_TLS)] == _START_TLS:
                 self._start_tls, op = serial, "start_tls"
@@ -214,7 +134,7 @@ class _Ldap(Framed):
         if body[:1] != b"\x0a" or not body[1:2] or not 0 < body[1] <= 4:
             raise ParseError("result")
         code = int.from_bytes(body[2 : 2 + body[1]], "big")
-        status, failed = _RESULTS.get(code, "other"), code not in _FINE
+        status, failed = RESULTS.get(code, "other"), code not in FINE
         if op == "extended" and not serial:  # the server's notice of disconnection (section 4.4.1)
             found.append(Message(kind=Kind.NOTICE, op="disconnection", status=status, error=failed))
             return
@@ -228,39 +148,12 @@ class _Ldap(Framed):
         )
 
 
-def _recognise_safely(data: bytes) -> bool:
-    try:
-        return _recognise(data) == YES
-    except ParseError:
-        return False
-
-
-def _bind(body: bytes) -> tuple[dict[str, str], str]:
-    """Read a BindRequest's version and how it authenticates: not as whom, nor with what."""
-    if len(body) < 5 or body[0] != 2 or body[1] != 1:
-        raise ParseError("bind")
-    version = str(body[2])
-    start, stop = span(body, 3)
-    if not start or stop >= len(body):
-        return {}, version
-    if body[stop] == 0x80:
-        return {"ldap.bind.method": "simple"}, version
-    if body[stop] != 0xA3:
-        return {}, version
-    attrs = {"ldap.bind.method": "sasl"}
-    begin, _ = span(body, stop)
-    at, end = span(body, begin) if begin else (0, 0)
-    if at and body[begin] == 4:
-        attrs["ldap.bind.mechanism"] = clean(body[at:end], 20)
-    return attrs, version
-
-
 DISSECTOR = Dissector(
     name="ldap",
     transports=frozenset({"tcp", "udp"}),
     ports=frozenset({389, 3268}),
-    operations=frozenset({*_ASKED.values(), *_TOLD.values(), "start_tls", "disconnection"}),
-    statuses=frozenset(_RESULTS.values()),
+    operations=frozenset({*ASKED.values(), *TOLD.values(), "start_tls", "disconnection"}),
+    statuses=frozenset(RESULTS.values()),
     probe=_probe,
     parser=_Ldap,
     reads="operations, result codes, how a bind authenticates; StartTLS hands over to TLS",
