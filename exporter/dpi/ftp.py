@@ -38,6 +38,8 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         if data[:2] == b"22" and data[2:3] in (b"7", b"9"):  # its beginning was not seen
             return YES if _PASSIVE.match(data) else MORE if len(data) < 120 and b"\n" not in data else NO
         return recognise("ftp", data, ends)
+    if not data[:1].isalpha() or (len(data) > 300 and b"\n" not in data[:300]):
+        return NO if data else MORE
     at = 0
     while match := _BOTH.match(data, at):
         at = match.end()
@@ -88,7 +90,7 @@ class _Ftp(Dialogue):
 DISSECTOR = Dissector(
     name="ftp",
     transports=frozenset({"tcp"}),
-    ports=frozenset({21, 990, 2121}),
+    ports=frozenset({21, 2121}),
     operations=_VERBS | {"greeting", "begins", "unasked"},
     statuses=STATUSES,
     probe=_probe,

@@ -131,7 +131,7 @@ class _Imap(LineParser):
 DISSECTOR = Dissector(
     name="imap",
     transports=frozenset({"tcp"}),
-    ports=frozenset({143, 220, 993}),
+    ports=frozenset({143, 220}),
     operations=_COMMANDS | {"greeting", "bye"},
     statuses=frozenset({"ok", "no", "bad"}),
     probe=_probe,

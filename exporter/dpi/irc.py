@@ -43,7 +43,9 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         if _SERVER.match(data):
             return YES
         return MORE if len(data) < 500 and b"\n" not in data and b"\0" not in data else NO
-    if data[:1].upper() not in (b"P", b"N", b"C", b"U", b"J", b""):
+    if data[:1].upper() not in (b"P", b"N", b"C", b"U", b"J", b"") or (
+        len(data) > 512 and b"\n" not in data[:512]
+    ):
         return NO
     if _OPENING.match(data):
         return YES

@@ -48,6 +48,8 @@ _MAX_PENDING = 256
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     if data[:1] in (b"+", b"-"):
         return _server(data)
+    if not data[:1].isalpha() or (len(data) > 300 and b"\n" not in data[:300]):
+        return NO if data else MORE
     at = 0
     while match := _BOTH.match(data, at):
         at = match.end()
@@ -129,7 +131,7 @@ class _Pop3(LineParser):
 DISSECTOR = Dissector(
     name="pop3",
     transports=frozenset({"tcp"}),
-    ports=frozenset({110, 995}),
+    ports=frozenset({110}),
     operations=_COMMANDS | {"greeting", "unasked"},
     statuses=frozenset({"ok", "err"}),
     probe=_probe,

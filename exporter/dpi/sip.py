@@ -89,7 +89,7 @@ def _response(code: str, match: bytes, expect: tuple[Expectation, ...]) -> Messa
 DISSECTOR = Dissector(
     name="sip",
     transports=frozenset({"udp", "tcp"}),
-    ports=frozenset({5060, 5061}),
+    ports=frozenset({5060}),
     operations=_METHODS | {"provisional"},
     statuses=frozenset({"1xx", "2xx", "3xx", "4xx", "5xx", "6xx"}),
     probe=_probe,

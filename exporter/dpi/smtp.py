@@ -94,7 +94,7 @@ class _Smtp(Dialogue):
 DISSECTOR = Dissector(
     name="smtp",
     transports=frozenset({"tcp"}),
-    ports=frozenset({25, 465, 587, 2525}),
+    ports=frozenset({25, 587, 2525}),
     operations=_VERBS | {"greeting", "continue", "unasked"},
     statuses=STATUSES,
     probe=_probe,

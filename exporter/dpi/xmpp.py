@@ -45,6 +45,8 @@ _NEGOTIATION = {
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     if data[:1] not in (b"<", b" ", b"\n", b"\r", b""):
         return NO
+    if data[:1] == b"<" and data[1:2] not in (b"?", b"s", b"i", b""):
+        return NO
     declared = _DECLARATION.match(data)
     at = declared.end() if declared else 0
     if _STREAM.match(data, at) or _STANZA.match(data, at):

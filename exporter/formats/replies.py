@@ -17,7 +17,7 @@ _MAX_STRAY = 16
 _FIRST = b"220"
 _SMTP = re.compile(rb"\bE?SMTP\b|\bLMTP\b", re.IGNORECASE)
 _FTP = re.compile(rb"FTP|FileZilla", re.IGNORECASE)
-_PORTS = {25: "smtp", 465: "smtp", 587: "smtp", 2525: "smtp", 21: "ftp", 990: "ftp", 2121: "ftp"}
+_PORTS = {25: "smtp", 587: "smtp", 2525: "smtp", 21: "ftp", 2121: "ftp"}
 _CODES = dict.fromkeys((b"250", b"354", b"334", b"235"), "smtp") | dict.fromkeys(
     (b"331", b"230", b"234", b"215", b"211", b"200", b"257", b"227", b"229"), "ftp"
 )
