@@ -220,7 +220,7 @@ DISSECTOR = Dissector(
     statuses=STATUSES,
     probe=_probe,
     parser=_Tls,
-    reads="server name, ALPN, offered and negotiated version, cipher, resumption, ECH, certificate, alerts",
+    reads="server name, ALPN, offered and negotiated version, cipher, JA4, resumption, ECH, certificate, alerts",
     specification="RFC 8446, 5246, 6066, 6101, 7301, 9849",
     idle=600.0,
 )

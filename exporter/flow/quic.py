@@ -18,5 +18,5 @@ TRANSITIONS = {
 
 
 def step(state: str, event: str) -> str:
-    """Walk the table; what it does not list changes nothing."""
-    return TRANSITIONS.get((state, event), state)
+    """Walk the table; what it does not list changes nothing. `active`: a flow that was not known to be QUIC yet."""
+    return TRANSITIONS.get(("unknown" if state == "active" else state, event), state)

@@ -25,8 +25,12 @@ _RECORD = Struct(">HHIH")
 _SERVICE = Struct(">HHH")
 _TRANSFERS = (251, 252)
 _MAX_QUESTIONS = 16
+_MAX_MULTICAST = 64
+"""A query to all asks for whatever is wanted at the moment."""
 _MAX_RECORDS = 256
 _MAX_ANSWERS = 64
+_MAX_LABELS = 4096
+"""In one message: pointers make a few bytes a long name, and each of its labels takes time."""
 _ESCAPES = {byte: f"\\{byte:03d}" for byte in (*range(32), 127)} | {0x2E: "\\.", 0x5C: "\\\\"}
 
 
@@ -105,11 +109,12 @@ class DnsMessage:
 class _Names:
     """Reads names of one message. Those already read are kept by their offset: answers point to the question's."""
 
-    __slots__ = ("data", "known")
+    __slots__ = ("data", "known", "left")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.known: dict[int, str] = {}
+        self.left = _MAX_LABELS
 
     def read(self, at: int) -> tuple[str, int]:
         """Read the name at `at`; give it and where the next field begins."""
@@ -122,6 +127,9 @@ class _Names:
                 return name, at + 2
         labels: list[str] = []
         after = self._labels(at, labels)
+        self.left -= len(labels)
+        if self.left < 0:
+            raise ParseError("names")
         name = ".".join(labels) or ROOT
         self.known[at] = name
         return name, after
@@ -163,14 +171,14 @@ def _label(raw: bytes) -> str:
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def parse(data: bytes) -> DnsMessage:
-    """Read one message."""
+def parse(data: bytes, *, multicast: bool = False) -> DnsMessage:
+    """Read one message. With `multicast` addresses in the additional section are answers too (RFC 6762 section 18)."""
     try:
         serial, flags, *counts = _HEADER.unpack_from(data)
         message = DnsMessage(serial, flags, tuple(counts))
         names = _Names(data)
         at = 12
-        if counts[0] > _MAX_QUESTIONS:
+        if counts[0] > (_MAX_MULTICAST if multicast else _MAX_QUESTIONS):
             raise ParseError("questions")
         for _ in range(counts[0]):
             name, at = names.read(at)
@@ -180,7 +188,7 @@ def parse(data: bytes) -> DnsMessage:
         raise ShortError from None
     if counts[1] or counts[2] or counts[3]:
         try:
-            at = _sections(message, names, at)
+            at = _sections(message, names, at, multicast=multicast)
         except (IndexError, ParseError, StructError):
             return message
     message.whole = at == len(data)
@@ -231,7 +239,7 @@ _DATA: dict[int, Callable[[_Names, int, int], tuple[str, bytes]]] = {
 """Record types whose data is shown, and what reads it."""
 
 
-def _sections(message: DnsMessage, names: _Names, at: int) -> int:
+def _sections(message: DnsMessage, names: _Names, at: int, *, multicast: bool) -> int:
     """Read the three sections of records."""
     data = names.data
     answers, authority, additional = message.counts[1:]
@@ -254,5 +262,7 @@ def _sections(message: DnsMessage, names: _Names, at: int) -> int:
         elif kind == OPT:
             message.edns = True
             message.rcode |= ttl >> 24 << 4
+        elif multicast and kind in (A, AAAA) and len(message.answers) < _MAX_ANSWERS:
+            message.answers.append(Answer(name, kind, *_DATA[kind](names, at, size)))
         at += size
     return at

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from exporter.formats.ja4 import ja4
 from exporter.formats.tls_alerts import ALERTS
 from exporter.formats.tls_ciphers import cipher_name
 from exporter.formats.tls_hello import ClientHello, ServerHello, version_name
@@ -31,8 +32,11 @@ STATUSES = frozenset(ALERTS.values())
 _MAX_SHOWN = 16
 
 
-def client_hello(hello: ClientHello) -> Message:
-    """Say what a client asks for. With `tls.client.ech` the server's name is the cover name, not the real one."""
+def client_hello(hello: ClientHello, transport: str = "t") -> Message:
+    """Say what a client asks for; `transport` is JA4's letter.
+
+    With `tls.client.ech` the server's name is the cover name, not the real one.
+    """
     attrs: dict[str, str | tuple[str, ...]] = {}
     if name := hello.server_name:
         attrs["server.address"] = name
@@ -41,6 +45,7 @@ def client_hello(hello: ClientHello) -> Message:
     attrs["tls.client.supported_versions"] = tuple([version_name(v) for v in hello.versions[:_MAX_SHOWN]])
     if hello.ech:
         attrs["tls.client.ech"] = "outer"
+    attrs["tls.client.ja4"] = ja4(hello, transport)
     return Message(kind=Kind.NOTICE, op="client_hello", attrs=attrs)
 
 
