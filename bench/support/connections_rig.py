@@ -9,7 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,6 +36,8 @@ FLAGS = (
 AFTER = 4.0
 """Seconds until the last tombstone has weathered."""
 BASELINE = 4.0
+PATIENCE = 20.0
+"""Seconds to wait for a worker that others keep from its core."""
 
 
 class Load(NamedTuple):
@@ -52,6 +56,11 @@ def _idle(exporter: Exporter) -> dict[str, float]:
     return {role: (spent - before[role]) / took for role, spent in after.items()}
 
 
+def _opened(exporter: Exporter, before: Counter[str]) -> float:
+    family = "netproc_connections_opened_total"
+    return exporter.sums()[family] - before[family]
+
+
 def _measure(
     exporter: Exporter, far: Far, load: Load, idle: dict[str, float], times: int
 ) -> dict[str, float]:
@@ -65,12 +74,14 @@ def _measure(
         said = subprocess.run(
             far.command(*load.get), stdout=subprocess.PIPE, text=True, check=True, preexec_fn=lambda: pin(0)
         ).stdout
+        done, failed, seconds = (float(word) for word in said.split())
         time.sleep(AFTER)
+        with suppress(RuntimeError):  # the sums below say what is missing
+            exporter.wait("all are counted", lambda: _opened(exporter, sums) >= times * done, PATIENCE)
         after, took = exporter.spent(), time.monotonic() - start
     finally:
         server.kill()
         server.wait()
-    done, failed, seconds = (float(word) for word in said.split())
     assert not failed, f"{load.name}: {failed:.0f} connections failed"
     gained, said_of = exporter.sums(), exporter.sums(LABEL)
     gained.subtract(sums)

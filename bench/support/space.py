@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,18 +40,18 @@ def beside(module: str, *arguments: str, timeout: float = 900) -> Any:
         "-m",
         module,
     ]
-    process = subprocess.Popen(
-        [*command, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
-        said, _ = process.communicate(timeout=timeout)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, module)
-        return json.loads(said)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with tempfile.TemporaryFile("w+") as said:  # a pipe would stay open for as long as anything is left
+        process = subprocess.Popen([*command, *arguments], cwd=ROOT, stdout=said, start_new_session=True)
+        try:
+            status = process.wait(timeout)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if status:
+            raise subprocess.CalledProcessError(status, module)
+        said.seek(0)
+        return json.load(said)
 
 
 def veth(here: str, there: str) -> None:
