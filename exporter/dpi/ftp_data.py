@@ -24,6 +24,8 @@ _MACHINE = rb"(?i:[a-z.-]{1,20}=[^;\x00-\x1f]{0,80};){2,16} [^\x00-\x1f]{1,300}\
 """Facts of RFC 3659 section 7.2."""
 _LISTING = re.compile(rb"(?:total [0-9]{1,12}\r\n)?(?:%s|%s|%s)" % (_UNIX, _DOS, _MACHINE))
 _BEGINS = re.compile(rb"[-bcdlps][-r]|to|[01][0-9]|(?i:ty|mo|si|pe|un|cr|la|me|ch)")
+_LINES = re.compile(rb"(?:total [0-9]{1,12}\r\n)?[^\x00-\x1f]*\r?")
+"""How far a listing has come that is not a whole line yet; a file's name may be in any encoding."""
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
@@ -31,7 +33,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
         return NO
     if data.count(b"\n", 0, 800) > data.startswith(b"total "):
         return YES if _LISTING.match(data) else NO
-    return MORE if len(data) < 800 and data.replace(b"\r\n", b"").removesuffix(b"\r").isascii() else NO
+    return MORE if len(data) < 800 and _LINES.fullmatch(data) else NO
 
 
 class _FtpData(Parser):

@@ -184,7 +184,8 @@ class Lifecycle:
         leaving = not conn.local and packet.leaving
         half = conn.half1 if side else conn.half0
         if leaving or half.table is not None:
-            half = Leaving(conn, conn.created, port.header) if leaving else Half(conn, side, conn.created)
+            now = conn.created
+            half = Leaving(conn, side, now, port.header) if leaving else Half(conn, side, now)
             if conn.transport != "tcp":
                 half.skip = EVERYTHING if conn.inspector is None and not conn.fresh else 0
             half.big = (conn.half1 if side else conn.half0).big

@@ -123,13 +123,19 @@ class Half(Counted):
 class Leaving(Half):
     """A forwarded packet's second appearance, on its way out: ignored, with so many bytes of link header each."""
 
-    __slots__ = ("overhead",)
+    __slots__ = ("overhead", "way")
 
-    def __init__(self, conn: "Connection", now: float, overhead: int) -> None:
-        """Count nothing of a connection here."""
+    def __init__(self, conn: "Connection", way: int, now: float, overhead: int) -> None:
+        """Count nothing of what side `way` of a connection sends here."""
         super().__init__(conn, 2, now)
+        self.way = way
         self.overhead = overhead
         self.skip = EVERYTHING
+
+    @property
+    def key(self) -> bytes:
+        forward = self.conn.forward
+        return mirror(forward) if self.way == 1 else forward
 
 
 class View:

@@ -85,6 +85,7 @@ def test_all_numbers_are_the_same(scenario: str, shown: str, objects: Path) -> N
 @pytest.mark.parametrize("scenario", ["routed", "crowded"])
 def test_all_bytes_are_the_same_whatever_becomes_of_their_connections(scenario: str, objects: Path) -> None:
     said = twins(scenario, objects)
+    print(*said["different"], sep="\n")
     names = {row[0].split()[0] for row in said["different"]}
     assert not [name for name in names if "_bytes_" in name or "_packets_" in name]
 
