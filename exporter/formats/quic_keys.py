@@ -1,21 +1,21 @@
 """The keys of QUIC's Initial packets, which follow from the client's first connection id: RFC 9001 section 5.
 
 They keep nobody out: they only prove that a packet is whole, and of this connection. `cryptography` is imported with
-this module and not later, as a sandboxed worker need not be able to read it then.
+the first Initial: it takes 7 MiB, which many a machine has no use for. A sandboxed worker may read the installation.
 """
 
-from hashlib import sha256
 from hmac import digest
+from typing import TYPE_CHECKING
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers import Cipher
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 __all__ = ["Keys", "initial_keys"]
 
-_HASH = sha256
+_HASH_SIZE = 32
+"""SHA-256's digest in bytes."""
 _SAMPLE = 16
 _TAG = 16
 
@@ -30,10 +30,9 @@ def _expand(secret: bytes, label: str, size: int) -> bytes:
 def initial_keys(salt: bytes, cid: bytes, prefix: str) -> tuple["Keys", "Keys"]:
     """Derive the client's and the server's keys from the client's first connection id (section 5.2)."""
     secret = digest(salt, cid, "sha256")
-    size = _HASH().digest_size
     return (
-        Keys(_expand(secret, "client in", size), prefix),
-        Keys(_expand(secret, "server in", size), prefix),
+        Keys(_expand(secret, "client in", _HASH_SIZE), prefix),
+        Keys(_expand(secret, "server in", _HASH_SIZE), prefix),
     )
 
 
@@ -49,8 +48,13 @@ class Keys:
         self._iv = 0
         self._header: Cipher[ECB] | None = None
 
-    def _make(self) -> tuple[AESGCM, "Cipher[ECB]"]:
+    def _make(self) -> "tuple[AESGCM, Cipher[ECB]]":
         """Derive key, nonce base and header key (section 5.1)."""
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES
+        from cryptography.hazmat.primitives.ciphers.modes import ECB
+
         secret, prefix = self._secret, self._prefix
         self._iv = int.from_bytes(_expand(secret, f"{prefix} iv", 12), "big")
         aead = self._aead = AESGCM(_expand(secret, f"{prefix} key", 16))
@@ -78,6 +82,8 @@ class Keys:
         nonce = (self._iv ^ number).to_bytes(12, "big")
         if len(packet) < at + size + _TAG:
             return None
+        from cryptography.exceptions import InvalidTag
+
         try:
             return number, aead.decrypt(nonce, packet[at + size :], bytes([first]) + packet[1:at] + raw)
         except InvalidTag:

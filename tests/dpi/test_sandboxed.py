@@ -1,4 +1,4 @@
-"""What dissectors import is there before a worker is restricted; so is all that decrypting needs."""
+"""Dissectors import before a worker is restricted, but for what decrypts: that it may still read."""
 
 import subprocess
 import sys
@@ -20,12 +20,13 @@ for case in chosen:
     parser = dissectors[case.protocol].parser(case.ends)
     said = [message for side, data in case.data for message in parser.feed(side, data)]
     assert len(said) == len(case.messages), case.name
-print(len(chosen) > 10, sorted(set(sys.modules) - before))
+late = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(len(chosen) > 10, sorted(late))
 """
 
 
-def test_nothing_is_imported_late():
+def test_nothing_else_is_imported_late():
     done = subprocess.run(
         [sys.executable, "-Pc", CODE, ROOT], capture_output=True, text=True, check=False, timeout=60
     )
-    assert (done.stdout, done.stderr) == ("True []\n", "")
+    assert (done.stdout, done.stderr) == ("True ['_cffi_backend', '_openssl', 'cryptography']\n", "")
