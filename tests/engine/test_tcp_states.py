@@ -398,6 +398,8 @@ def test_forwarded_connections_have_a_state_too():
         entered = rig.states
         rig.put(frame[:6] + going.mac + frame[12:], on=going)
         assert rig.states == entered  # the copy on its way out says nothing new
+        found = [half for half in rig.conn.halves() if half.table is not None]
+        assert [half.table.get(half.key) for half in found] == found
         seen += entered
     assert seen == [
         "syn_sent",
