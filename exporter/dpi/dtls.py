@@ -5,12 +5,10 @@ fragments come in any order and more than once. When both sides have gone over t
 nothing more is wanted. STUN and RTP on the same ports (RFC 7983) are passed over.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.dtls_records import ENCRYPTED, Messages, Record, recognise, records
-from exporter.formats.stream import until
+from exporter.formats.stream import Datagrams
 from exporter.formats.tls_hello import ClientHello, ServerHello
 from exporter.formats.tls_records import (
     ALERT,
@@ -38,7 +36,6 @@ __all__ = ["DISSECTOR"]
 _VERIFY = 3
 """HelloVerifyRequest: the server wants its cookie back in another hello (RFC 6347 section 4.2.1)."""
 _READ = frozenset({CLIENT_HELLO, SERVER_HELLO, _VERIFY, CERTIFICATE, SERVER_HELLO_DONE})
-_MAX_DATAGRAMS = 256
 _BOTH = 3
 
 
@@ -46,39 +43,27 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     return recognise(data)
 
 
-class _Dtls(Parser):
+class _Dtls(Datagrams):
     """A handshake. `_client` is the side that sent a hello; None: not seen. `_ciphered` has a bit for each side."""
 
-    __slots__ = ("_ciphered", "_client", "_done", "_full", "_hello", "_left", "_random", "_sides")
+    __slots__ = ("_ciphered", "_client", "_full", "_hello", "_random", "_sides")
+
+    MOST = 256
 
     def __init__(self, ends: Ends) -> None:
+        super().__init__()
         self._ciphered = 0
         self._client: int | None = None
-        self._done = False
         self._full = False
         self._hello: ServerHello | None = None
-        self._left = _MAX_DATAGRAMS
         self._random = b""
         self._sides = (Messages(), Messages())
 
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        self._left -= 1
-        self._done = self._done or self._left < 0
-        try:
-            for record in records(data):
-                if self._done:
-                    break
-                self._record(side, record, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
-
-    def skip(self, side: int) -> int:
-        return -1 if self._done else 0
-
-    def gap(self, side: int) -> bool:
-        return True
+    def _read(self, side: int, data: bytes, found: list[Message]) -> None:
+        for record in records(data):
+            if self._done:
+                break
+            self._record(side, record, found)
 
     def _record(self, side: int, record: Record, found: list[Message]) -> None:
         kind, epoch, body = record

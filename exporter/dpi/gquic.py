@@ -5,54 +5,35 @@ T050 and T051 have the IETF's packets and belong to `quic`. When the client leav
 handshake is done.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.gquic_frames import frames
 from exporter.formats.gquic_hello import OPERATIONS, hello
 from exporter.formats.gquic_packet import Packet, packet, recognise
 from exporter.formats.quic_frames import Crypto, Piece
-from exporter.formats.stream import until
+from exporter.formats.stream import Datagrams
 from exporter.model import Kind, Message
 
 __all__ = ["DISSECTOR"]
-
-_MAX_DATAGRAMS = 64
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
     return recognise(data)
 
 
-class _Gquic(Parser):
+class _Gquic(Datagrams):
     """A handshake. `_client` is the side that sent a hello; None: not seen."""
 
-    __slots__ = ("_client", "_crypto", "_done", "_left", "_said", "_version")
+    __slots__ = ("_client", "_crypto", "_said", "_version")
+
+    MOST = 64
 
     def __init__(self, ends: Ends) -> None:
+        super().__init__()
         self._client: int | None = None
         self._crypto = (Crypto(), Crypto())
-        self._done = False
-        self._left = _MAX_DATAGRAMS
         self._said: set[str] = set()
         self._version = ""
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        self._left -= 1
-        self._done = self._done or self._left < 0
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
-
-    def skip(self, side: int) -> int:
-        return -1 if self._done else 0
-
-    def gap(self, side: int) -> bool:
-        return True
 
     def _read(self, side: int, data: bytes, found: list[Message]) -> None:
         if not data or self._done:

@@ -5,9 +5,7 @@ in common. A gRPC response is told when its trailers come, as its status is in t
 (HPACK), so that a connection found in mid-stream, or with a hole, cannot be read on.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.http2_frames import (
     ACK,
@@ -36,7 +34,7 @@ from exporter.formats.http2_report import (
     reset,
     response,
 )
-from exporter.formats.stream import Inbox, until
+from exporter.formats.stream import Collector, Inbox
 from exporter.model import Message
 
 __all__ = ["DISSECTOR"]
@@ -74,7 +72,7 @@ class _Side:
         """Bytes still to come of a frame that is not read."""
 
 
-class _Http2(Parser):
+class _Http2(Collector):
     """A connection. `_waiting` are the streams without a response: who asked."""
 
     __slots__ = ("_sides", "_waiting")
@@ -82,14 +80,6 @@ class _Http2(Parser):
     def __init__(self, ends: Ends) -> None:
         self._sides = (_Side(), _Side())
         self._waiting: dict[int, int] = {}
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
 
     def skip(self, side: int) -> int:
         state = self._sides[side]

@@ -6,16 +6,13 @@ ports show in that a packet opens with the keys of its own connection id. When t
 the handshake is `established` and nothing more is wanted. The notices' operations drive the states in `flow/quic.py`.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
-from exporter.errors import ParseError
+from exporter.dissector import Dissector, Ends
 from exporter.formats import gquic_frames, gquic_hello, quic_versions
 from exporter.formats.quic_frames import Crypto, Piece, frames
 from exporter.formats.quic_keys import Keys, initial_keys
 from exporter.formats.quic_packet import HANDSHAKE, INITIAL, NEGOTIATION, RETRY, Long, long_packet, recognise
 from exporter.formats.quic_report import OPERATIONS, STATUSES, close, hello, notice
-from exporter.formats.stream import until
+from exporter.formats.stream import Datagrams
 from exporter.formats.tls_hello import ClientHello, ServerHello
 from exporter.formats.tls_records import CLIENT_HELLO, SERVER_HELLO
 from exporter.formats.tls_report import established, server_hello
@@ -25,8 +22,6 @@ __all__ = ["DISSECTOR"]
 
 _MAX_TRIALS = 16
 """Connection ids for which keys are derived in vain."""
-_MAX_DATAGRAMS = 96
-"""So many datagrams without an end of the handshake, and nothing is expected of it any more."""
 _MAX_CID = 20
 
 
@@ -34,53 +29,37 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     return recognise(data)
 
 
-class _Quic(Parser):
+class _Quic(Datagrams):
     """A handshake. `_client` is the side whose packets open with the client's keys; None: none has."""
 
     __slots__ = (
         "_cid",
         "_client",
         "_crypto",
-        "_done",
         "_expected",
         "_keys",
-        "_left",
         "_random",
         "_resumed",
         "_said",
         "_trials",
     )
 
+    MOST = 96
+    """So many datagrams without an end of the handshake, and nothing is expected of it any more."""
+
     def __init__(self, ends: Ends) -> None:
+        super().__init__()
         self._cid = b""
         """The client's first connection id."""
         self._client: int | None = None
         self._crypto = (Crypto(), Crypto())
-        self._done = False
         self._expected = [0, 0]
         self._keys: dict[int, tuple[Keys, Keys]] = {}
         """By version: client and server may agree on another one than they began with (RFC 9368)."""
-        self._left = _MAX_DATAGRAMS
         self._random = b""
         self._resumed = False
         self._said: set[str] = set()
         self._trials = _MAX_TRIALS
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        self._left -= 1
-        self._done = self._done or self._left < 0
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
-
-    def skip(self, side: int) -> int:
-        return -1 if self._done else 0
-
-    def gap(self, side: int) -> bool:
-        return True
 
     def _read(self, side: int, data: bytes, found: list[Message]) -> None:
         """Read a datagram's packets, one after the other; a short one is always the last."""

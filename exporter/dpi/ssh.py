@@ -5,9 +5,7 @@ After NEWKEYS a side is encrypted and no more of it is wanted. All messages are 
 its identification (section 4.2); so the other side's is what proves it then.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends
 from exporter.errors import ParseError
 from exporter.formats.ssh_packets import (
     DISCONNECT,
@@ -19,7 +17,7 @@ from exporter.formats.ssh_packets import (
     offer,
     recognise,
 )
-from exporter.formats.stream import Inbox, until
+from exporter.formats.stream import Collector, Inbox
 from exporter.formats.text import clean
 from exporter.model import Kind, Message
 
@@ -69,7 +67,7 @@ class _Side:
         self.done = False
 
 
-class _Ssh(Parser):
+class _Ssh(Collector):
     """A connection until both sides are encrypted."""
 
     __slots__ = ("_client", "_sides")
@@ -77,14 +75,6 @@ class _Ssh(Parser):
     def __init__(self, ends: Ends) -> None:
         self._sides = (_Side(), _Side())
         self._client = 0
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
 
     def skip(self, side: int) -> int:
         return -1 if self._sides[side].done else 0

@@ -5,11 +5,11 @@ both sides have gone over to encryption the handshake is `established` and nothi
 TLS has no requests: all messages are notices. A handshake's duration is the time from `client_hello` to `established`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from exporter.dissector import Dissector, Ends, Parser
+from exporter.dissector import Dissector, Ends
 from exporter.errors import ParseError
-from exporter.formats.stream import Inbox, until
+from exporter.formats.stream import Collector, Inbox
 from exporter.formats.tls_hello import ClientHello, ServerHello
 from exporter.formats.tls_records import (
     ALERT,
@@ -65,7 +65,7 @@ class _Side:
         self.done = False
 
 
-class _Tls(Parser):
+class _Tls(Collector):
     """A handshake. `_client` is the side that sent the ClientHello; None: not seen."""
 
     __slots__ = ("_client", "_early", "_established", "_full", "_hello", "_modern", "_sides")
@@ -78,14 +78,6 @@ class _Tls(Parser):
         self._modern = False
         self._full = False
         self._established = False
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
 
     def skip(self, side: int) -> int:
         return -1 if self._sides[side].done else 0

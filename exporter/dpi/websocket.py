@@ -3,11 +3,8 @@
 What is told are messages' kinds, pings with their answers, and why a side closes. What the messages say is skipped.
 """
 
-from collections.abc import Iterable
-
-from exporter.dissector import Dissector, Ends, Parser
-from exporter.errors import ParseError
-from exporter.formats.stream import Inbox, until
+from exporter.dissector import Dissector, Ends
+from exporter.formats.stream import Collector, Inbox
 from exporter.formats.websocket_frames import (
     BINARY,
     CLOSE,
@@ -47,7 +44,7 @@ def _probe(side: int, data: bytes, ends: Ends) -> int:
     return recognise(data)
 
 
-class _WebSocket(Parser):
+class _WebSocket(Collector):
     """A connection: by side the bytes of a header that is not all there, and how much of a payload is still to come."""
 
     __slots__ = ("_closed", "_inboxes", "_unread")
@@ -56,14 +53,6 @@ class _WebSocket(Parser):
         self._closed = [False, False]
         self._inboxes = (Inbox(), Inbox())
         self._unread = [0, 0]
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
 
     def skip(self, side: int) -> int:
         if self._closed[side]:

@@ -1,6 +1,7 @@
 """Messages of a head and a body on a stream, as SIP and RTSP have them (RFC 3261 section 7, RFC 2326 section 4)."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -39,9 +40,9 @@ class HeadParser(Parser):
         self._lost = 0
         """The sides of which bytes were lost, a bit each."""
 
+    @abstractmethod
     def message(self, side: int, head: bytes, body: bytes, found: list[Message]) -> None:
         """Read a head (without its last line feed) and its body (b"" if it is too long)."""
-        raise NotImplementedError
 
     def feed(self, side: int, data: bytes) -> Iterable[Message]:
         found: list[Message] = []

@@ -5,11 +5,10 @@ the first line that is whole.
 """
 
 import re
-from collections.abc import Iterable
+from abc import abstractmethod
 
-from exporter.dissector import Ends, Parser
-from exporter.errors import ParseError
-from exporter.formats.stream import until
+from exporter.dissector import Ends
+from exporter.formats.stream import Collector
 from exporter.model import Message
 
 __all__ = ["LineParser"]
@@ -21,7 +20,7 @@ _DOT = re.compile(rb"\n\.\r?\n")
 """What ends a body that is no counted one (RFC 5321 section 4.1.1.4, RFC 1939 section 3)."""
 
 
-class LineParser(Parser):
+class LineParser(Collector):
     """A connection of lines. A subclass reads `line`; `over` is set by it where another protocol takes over.
 
     `silent`: nothing more is wanted of either side.
@@ -40,20 +39,12 @@ class LineParser(Parser):
         """The sides that send a body which a dot ends, a bit each."""
         self._pass = [0, 0]
 
+    @abstractmethod
     def line(self, side: int, line: bytes, found: list[Message]) -> None:
         """Read a line without its end."""
-        raise NotImplementedError
 
     def gone(self, side: int) -> None:
         """Forget what no longer holds as lines of this side are missing."""
-
-    def feed(self, side: int, data: bytes) -> Iterable[Message]:
-        found: list[Message] = []
-        try:
-            self._read(side, data, found)
-        except ParseError as error:
-            return until(error, found)
-        return found
 
     def skip(self, side: int) -> int:
         if self.silent:

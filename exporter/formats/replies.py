@@ -1,6 +1,7 @@
 """Commands that are answered by three digits and a text: RFC 959 section 4.2, RFC 5321 section 4.2."""
 
 import re
+from abc import abstractmethod
 
 from exporter.dissector import MORE, NO, YES, Ends
 from exporter.errors import ParseError
@@ -41,13 +42,13 @@ class Dialogue(LineParser):
         self._text = b""
         self._strays = 0
 
+    @abstractmethod
     def command(self, verb: str, line: bytes, found: list[Message]) -> None:
         """Read a command, its verb in capitals."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reply(self, code: bytes, text: bytes, found: list[Message]) -> None:
         """Read a reply, all lines of which are there; `text` is the first one's."""
-        raise NotImplementedError
 
     def verbatim(self) -> bool:
         """Tell whether the client's line is no command but an answer to a challenge."""

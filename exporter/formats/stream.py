@@ -1,16 +1,62 @@
 """Pieces of a byte stream, kept until enough of them is there; and what was read of them before an error."""
 
-from collections.abc import Iterator
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
+from exporter.dissector import Parser
+from exporter.errors import ParseError
 from exporter.model import Message
 
-__all__ = ["Inbox", "until"]
+__all__ = ["Collector", "Datagrams", "Inbox", "until"]
 
 
 def until(error: Exception, said: list[Message]) -> Iterator[Message]:
     """Give what was said before an error, then raise it."""
     yield from said
     raise error
+
+
+class Collector(Parser):
+    """A parser that collects what it reads; what was said before an error comes before the error."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _read(self, side: int, data: bytes, found: list[Message]) -> None:
+        """Read on, and add to `found`; raise `ParseError` and nothing else."""
+
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
+        found: list[Message] = []
+        try:
+            self._read(side, data, found)
+        except ParseError as error:
+            return until(error, found)
+        return found
+
+
+class Datagrams(Collector):
+    """The same over datagrams, of which so many are read at the most; a lost one makes the next no harder to read."""
+
+    __slots__ = ("_done", "_left")
+
+    MOST: ClassVar[int]
+
+    def __init__(self) -> None:
+        """Want all that comes."""
+        self._done = False
+        self._left = self.MOST
+
+    def feed(self, side: int, data: bytes) -> Iterable[Message]:
+        self._left -= 1
+        self._done = self._done or self._left < 0
+        return super().feed(side, data)
+
+    def skip(self, side: int) -> int:  # noqa: ARG002 - both sides alike
+        return -1 if self._done else 0
+
+    def gap(self, side: int) -> bool:  # noqa: ARG002 - as above
+        return True
 
 
 class Inbox:
