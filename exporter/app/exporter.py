@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from exporter import log
-from exporter.app import sandbox
+from exporter.app import kernel, sandbox
 from exporter.app.children import REFUSED
 from exporter.config import Config, load
 from exporter.errors import ConfigError, UserError
@@ -62,6 +62,7 @@ def run(config: Config, given: argparse.Namespace) -> None:
     server = Server(config.web, live, renderer, [socket.socket(fileno=one) for one in given.listen_fds])
     renderer.degraded = sandbox.enter("exporter", config, given.lifeline_fd, live.places())
     gc.collect()
+    kernel.trim()  # what reading the code took
     gc.freeze()
     asyncio.run(_serve(server, given.lifeline_fd))
 

@@ -96,12 +96,13 @@ class Worker:
         self._send()
         return count
 
-    def _give_back(self) -> None:
-        """Free what the interpreter keeps of a flood for later; with many connections that would take long."""
-        size = len(self.engine.context.table)
-        if size >= MANY:
+    def _sweep(self, now: float) -> None:
+        """Drop what is over. After a flood, free what the interpreter keeps of it; with many that would take long."""
+        table = self.engine.context.table
+        if len(table) >= MANY:  # asked before: one sweep may end them all
             self._returns = RETURNS
-        elif size < FEW and self._returns:
+        self.engine.sweep(now)
+        if len(table) < FEW and self._returns:
             self._returns -= 1
             gc.collect()  # which also empties the lists of free objects: each may keep a MiB from going back
             kernel.trim()
@@ -156,8 +157,7 @@ class Worker:
             self.engine.reap(now)
         if now >= due["sweep"] and (now - self.drained < 1 or now - due["sweep"] > BEHIND):
             due["sweep"] = now + flow.sweep_interval
-            self.engine.sweep(now)
-            self._give_back()
+            self._sweep(now)
         if now >= due["tick"]:
             due["tick"] = now + SOON
             if self.part.ready(now):
@@ -216,6 +216,7 @@ def run(begun: Begun) -> None:
     os.write(begun.number("ready-fd"), b"1")
     os.close(begun.number("ready-fd"))
     gc.collect()
+    kernel.trim()  # what reading the code took
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # connections break their cycles themselves
     worker.loop(begun.number("lifeline-fd"))

@@ -5,7 +5,8 @@ import socket
 import pytest
 
 from exporter import metrics
-from exporter.app.worker import Worker
+from exporter.app import kernel
+from exporter.app.worker import MANY, RETURNS, Worker
 from exporter.config import Config
 from exporter.identity.channel import Channel
 from exporter.identity.stats import Stats
@@ -115,3 +116,15 @@ def test_what_does_not_fit_into_the_file_stays_in_the_kernel(worker, counting, m
     counting.whole = True
     worker._by_clock(1000.0)
     assert counting.said == ["turn"]
+
+
+def test_memory_is_given_back_although_one_sweep_ended_the_whole_flood(worker, counting, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(kernel, "trim", lambda: given_back.append(1))
+    table = worker.engine.context.table
+    monkeypatch.setattr(worker.engine, "sweep", lambda _now: setattr(table, "size", 0))
+    table.size = MANY
+    for _ in range(RETURNS + 3):
+        worker._due["sweep"] = 0.0
+        worker.turn()
+    assert len(given_back) == RETURNS
