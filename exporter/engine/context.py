@@ -8,6 +8,7 @@ from exporter.engine.accounts import Accounts
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
 from exporter.flow.connection import View
+from exporter.flow.expected import Expected
 from exporter.flow.inspector import Inspection
 from exporter.flow.socket import Socket
 from exporter.flow.table import Table
@@ -31,6 +32,7 @@ class Context:
     inspection: Inspection
     clock: Clock
     sink: Sink | None
+    expected: Expected = field(default_factory=Expected)
     sockets: dict[bytes, Socket] = field(default_factory=dict)
     """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
     changed: Callable[[], bool] = lambda: True

@@ -278,6 +278,7 @@ class Engine:
         self._sweep.sweep(now)
         if self._sockets is not None:
             self._sockets.processes.sweep(now)
+        self.context.expected.expire(now)
         self.context.table.shrink()
         self.context.owners.shrink()
         for entries in (self.settlement.waiting, self.lifecycle.ended):

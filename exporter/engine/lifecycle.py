@@ -148,12 +148,17 @@ class Lifecycle:
         conn.fresh = inspectable
         if conn.transport != "tcp":
             conn.half0.skip = conn.half1.skip = 0 if inspectable else EVERYTHING
+        if inspectable and (announced := self._c.expected.claim(conn)):
+            self._inspect(conn, announced)
 
     def inspect(self, conn: Connection) -> None:
         """Begin a connection's inspection, or go on with it: payload is here. (Not before: an idle one needs none.)."""
+        self._inspect(conn, "" if conn.protocol else self._c.expected.claim(conn))
+
+    def _inspect(self, conn: Connection, announced: str) -> None:
         conn.fresh = False
         ends = Ends(*conn.ends(), conn.transport)
-        inspector = Inspector(self._c.inspection, ends, conn.protocol)
+        inspector = Inspector(self._c.inspection, ends, conn.protocol, announced)
         if inspector.active:
             conn.inspector = inspector
             if conn.transport == "tcp":
