@@ -10,6 +10,7 @@ to one; only media between others than the announcing hosts may be another worke
 ports as well: with several workers most announced connections are another's, and are recognised by their own marks.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 from exporter.flow.connection import Connection
@@ -19,6 +20,8 @@ __all__ = ["Expected"]
 
 MAX_EXPECTED = 4096
 MAX_LIFETIME = 300.0
+KEPT = 60.0
+"""Seconds beyond its lifetime: so late may be the first word on a connection that began in time."""
 SLACK = 1.0
 """Seconds by which a connection may seem older than its announcement: interfaces are read one after the other."""
 
@@ -30,6 +33,9 @@ class Announced(NamedTuple):
     since: float
     until: float
 
+
+NOWHERE = -1
+"""For every namespace that is not known yet: where a connection was announced it may become known before the other."""
 
 Place = tuple[int, str, bytes, int, bytes | None]
 """Namespace, transport (with the tunnel's name inside of one), address and port of one end, the other's address."""
@@ -55,7 +61,8 @@ class Expected:
         for one in expectations:
             if one.address not in hosts and one.peer not in hosts:
                 continue
-            place = conn.scope, prefix + one.transport, one.address, one.port, one.peer
+            scope = max(conn.scope, NOWHERE)
+            place = scope, prefix + one.transport, one.address, one.port, one.peer
             self._places.pop(place, None)  # the newest is the last
             if len(self._places) >= self._limit and not self.expire(now):
                 del self._places[next(iter(self._places))]
@@ -69,8 +76,8 @@ class Expected:
             return ""
         ends = conn.end(0), conn.end(1)
         for (address, port), (other, _) in (ends, ends[::-1]):
-            for peer in (other, None):
-                place = conn.scope, conn.kind, address, port, peer
+            for scope, peer in product((max(conn.scope, NOWHERE), NOWHERE), (other, None)):
+                place = scope, conn.kind, address, port, peer
                 found = self._places.get(place)
                 if found is not None and found.since - SLACK <= conn.created <= found.until:
                     if peer is not None:
@@ -79,11 +86,11 @@ class Expected:
         return ""
 
     def expire(self, now: float) -> int:
-        """Forget what did not come, oldest first; give how many."""
+        """Forget what did not come, oldest first; give how many that were."""
         before = len(self._places)
         while self._places:
             place = next(iter(self._places))
-            if self._places[place].until >= now:
+            if self._places[place].until + KEPT >= now:
                 break
             del self._places[place]
         return before - len(self._places)

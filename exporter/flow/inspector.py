@@ -184,9 +184,7 @@ class Inspector:
             self._give_up()
 
     def close(self, side: int) -> list[Said]:
-        """Say that a side sends no more. An announced stream may be empty (FTP's data)."""
-        if self._announced is not None and not self._seen:
-            self._begin(self._announced)
+        """Say that a side sends no more."""
         dissector = self.dissector
         if self._parser is None or dissector is None:
             return []

@@ -7,7 +7,7 @@ import pytest
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.flow.connection import Connection
-from exporter.flow.expected import MAX_EXPECTED, SLACK, Expected
+from exporter.flow.expected import KEPT, MAX_EXPECTED, MAX_LIFETIME, SLACK, Expected
 from exporter.flow.inspector import Budget, Inspection, Inspector
 from exporter.model import Expectation, Kind, Message
 
@@ -70,6 +70,13 @@ def test_another_one(other):
     assert told(data()).claim(other) == ""
 
 
+def test_a_namespace_that_was_not_known_then():
+    table = told(data(), by=conn(A, 50_000, B, 21, scope=-77))
+    table.announce(conn(A, 50_000, B, 21, scope=9), 10.0, data(2001))
+    assert table.claim(conn(A, 5555, B, 2001, scope=-78)) == ""
+    assert table.claim(conn(A, 5555, B, 2000, scope=9)) == "data"
+
+
 def test_inside_of_a_tunnel_what_was_announced_there():
     table = told(data(), by=conn(A, 50_000, B, 21, tunnel="gre"))
     assert table.claim(conn(A, 5555, B, 2000)) == ""
@@ -109,7 +116,7 @@ def test_the_oldest_gives_way_and_is_counted():
 
 def test_what_is_over_gives_way_uncounted():
     table = told(*(data(port) for port in range(1, 5)), limit=4)
-    assert table.announce(CONTROL, 100.0, data(9)) == 0
+    assert table.announce(CONTROL, 70.1 + KEPT, data(9)) == 0
     assert len(table) == 1
 
 
@@ -117,12 +124,18 @@ def test_announced_again_is_one_that_lasts_longer():
     table = told(data(1), data(2), limit=2)
     assert table.announce(CONTROL, 50.0, data(1)) == 0
     assert table.claim(conn(A, 5555, B, 1, now=100.0)) == "data"
-    assert table.expire(100.0) == 1
+    assert table.expire(100.0 + KEPT) == 1
+
+
+def test_what_began_in_time_may_speak_later():
+    table = told(data())
+    assert table.expire(70.0 + KEPT) == 0
+    assert table.claim(conn(A, 5555, B, 2000, now=70.0)) == "data"
 
 
 def test_no_lifetime_is_longer_than_ours():
     table = told(data(lifetime=1e9))
-    assert table.expire(1000.0) == 1
+    assert table.expire(10.1 + MAX_LIFETIME + KEPT) == 1
 
 
 # -- the inspector -----------------------------------------------------------------------------------------------------
@@ -231,20 +244,6 @@ def test_the_first_bytes_of_a_stream_may_be_lost():
     assert bench.feed(2) == [("even", "2")]
 
 
-def test_a_stream_without_a_byte_is_what_was_announced():
-    bench = Bench("tcp")
-    assert bench.one.close(0) == []
-    assert bench.one.dissector.name == "even"
-    assert bench.feed(2, side=1) == [("even", "2")]
-
-
-def test_a_stream_of_something_else_is_not_when_it_ends():
-    bench = Bench("tcp")
-    bench.feed(1)
-    bench.one.close(0)
-    assert bench.one.dissector is None
-
-
 def test_datagrams_that_another_claims_are_the_others():
     bench = Bench("udp")
     assert bench.feed(102) == [("high", "102")]
@@ -305,5 +304,4 @@ def test_what_is_not_inspected_is_not_expected():
     shared = Inspection((dissector("seven", lambda *_: NO),), BUDGET, print)
     one = Inspector(shared, ENDS, announced="even")
     assert one.feed(0, b"\2") == []
-    assert one.close(0) == []
     assert one.dissector is None
