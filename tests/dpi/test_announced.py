@@ -120,6 +120,24 @@ def test_rtsp_announces_both_ends_of_a_stream():
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "others"), [("10.0.0.9", [THERE, b"\x0a\0\0\x09"]), ("10.0.0.2", [THERE]), ("999.1", [THERE])]
+)
+def test_rtsp_announces_media_from_the_source_that_is_named(source, others):
+    answer = b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;client_port=4588;source=%b\r\n\r\n" % source.encode()
+    assert announced("rtsp", [(1, answer)]) == [
+        Expectation("udp", HERE, port, name, 60.0, other)
+        for other in others
+        for port, name in ((4588, "rtp"), (4589, "rtcp"))
+    ]
+
+
+@pytest.mark.parametrize("ports", [b"client_port=65535", b"client_port=0-65535", b"client_port=99999"])
+def test_rtsp_announces_no_impossible_port(ports):
+    found = announced("rtsp", [(1, b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;%b\r\n\r\n" % ports)])
+    assert [expected.port for expected in found] == [65535] * (b"65535" in ports)
+
+
 def test_imap_hands_a_literal_over_once():
     imap = BY_NAME["imap"].parser(TCP)
     assert ops(imap.feed(0, b"a1 APPEND x {100}\r\n1234567890")) == ["APPEND"]
