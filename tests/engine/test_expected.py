@@ -134,6 +134,21 @@ def test_no_announcement_no_name(rig):
     assert protocols(rig) == {(41_000, 2000): ""}
 
 
+def test_what_was_refused_carries_nothing(rig):
+    talk, data = control(), Talk(End(HERE, 41_000), End(SERVER, 2000))
+    rig.put(*login(talk), *passive(talk), data.c("S"), data.s("RA"))
+    assert protocols(rig)[41_000, 2000] == ""
+
+
+def test_a_conversation_that_goes_on_is_not_what_is_to_come(rig):
+    talk, web = control(), Talk(End(HERE, 42_000), End(SERVER, 2000))
+    exchange = (b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", b"HTTP/1.1 204 None\r\n\r\n")
+    for before in ([*web.handshake()], [*login(talk), *passive(talk)]):
+        rig.put(*before, web.c("PA", exchange[0]), web.s("PA", exchange[1]))
+    rig.put(*transfer((End(HERE, 41_000), End(SERVER, 2000)), BINARY))
+    assert protocols(rig) == {(40_000, 21): "ftp", (42_000, 2000): "http", (41_000, 2000): "ftp_data"}
+
+
 def test_too_late(rig):
     talk = control()
     rig.put(*login(talk), *passive(talk)).wait(61, step=1)
@@ -149,10 +164,11 @@ def test_data_may_be_as_late_as_it_likes(rig):
     assert protocols(rig)[41_000, 2000] == "ftp_data"
 
 
-def test_a_protocol_that_is_not_inspected_is_not_expected():
+@pytest.mark.parametrize("data", [BINARY, b""], ids=["a file", "empty"])
+def test_a_protocol_that_is_not_inspected_is_not_expected(data):
     rig = Rig(dissectors=[d for d in known() if d.name != "ftp_data"])
     talk = control()
-    rig.put(*login(talk), *passive(talk), *transfer((End(HERE, 41_000), End(SERVER, 2000)), BINARY))
+    rig.put(*login(talk), *passive(talk), *transfer((End(HERE, 41_000), End(SERVER, 2000)), data))
     assert protocols(rig)[41_000, 2000] == ""
 
 

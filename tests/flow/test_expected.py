@@ -8,7 +8,7 @@ from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.flow.connection import Connection
 from exporter.flow.expected import KEPT, MAX_EXPECTED, MAX_LIFETIME, SLACK, Expected
-from exporter.flow.inspector import Budget, Inspection, Inspector
+from exporter.flow.inspector import MAX_SKIP, Budget, Inspection, Inspector
 from exporter.model import Expectation, Kind, Message
 
 A, B, C = b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x0a\0\0\3"
@@ -261,14 +261,27 @@ def test_what_says_nothing_to_the_other_may_be_what_was_announced(parser):
     assert bench.faults == (["high"] if parser is Only else [])
 
 
+def test_what_the_other_did_not_want_is_wanted_again():
+    class Enough(First):
+        def skip(self, side):
+            return -1
+
+    bench = Bench("udp", Enough)
+    bench.feed(102)
+    assert bench.one.skip(0) == MAX_SKIP
+    assert bench.feed(2) == [("even", "2")]
+    assert bench.one.skip(0) == 0
+
+
 def test_it_is_waited_for_as_long_as_anybody():
     bench = Bench("udp")
     for _ in range(3):
         assert bench.feed(1) == []
     assert bench.feed(2) == [("even", "2")]
     bench = Bench("udp")
-    for _ in range(4):
-        bench.feed(1)
+    for number in range(4):
+        assert bench.one.active
+        bench.feed(1, side=number % 2)
     assert not bench.one.active
     assert bench.faults == []
 
