@@ -32,10 +32,10 @@ class Context:
     inspection: Inspection
     clock: Clock
     sink: Sink | None
-    expected: Expected = field(default_factory=Expected)
     sockets: dict[bytes, Socket] = field(default_factory=dict)
     """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
     changed: Callable[[], bool] = lambda: True
     """Tells, once for each tick, whether a connection's numbers or state may have changed since the last."""
     view: type[View] = View
     """What listed connections have: the ends that the source knows."""
+    expected: Expected = field(default_factory=Expected)

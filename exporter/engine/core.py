@@ -278,9 +278,9 @@ class Engine:
         self._sweep.sweep(now)
         if self._sockets is not None:
             self._sockets.processes.sweep(now)
-        self.context.expected.expire(now)
         self.context.table.shrink()
         self.context.owners.shrink()
+        self.context.expected.expire(now)
         for entries in (self.settlement.waiting, self.lifecycle.ended):
             shrink(entries)
         for port in self._ports.values():
