@@ -7,6 +7,8 @@ negative reply is an error. After the 234 to AUTH it is TLS.
 
 import re
 
+from msgspec.structs import replace
+
 from exporter.dissector import MORE, NO, YES, Dissector, Ends
 from exporter.formats.ftp_data_ports import announced_by_client, announced_by_server
 from exporter.formats.replies import STATUSES, Dialogue, recognise, said
@@ -68,8 +70,12 @@ class _Ftp(Dialogue):
         found.append(Message(kind=Kind.REQUEST, op=verb if verb in _VERBS else "other", expect=expect))
 
     def reply(self, code: bytes, text: bytes, found: list[Message]) -> None:
-        if not self.pending:
-            found.append(said(code, Kind.NOTICE, "unasked" if self._greeted else "greeting"))
+        expect = (
+            announced_by_server(code, text, 1 - self.client, self.ends) if code in (b"227", b"229") else ()
+        )
+        if not self.pending:  # its command was not seen
+            op = "unasked" if self._greeted else "greeting"
+            found.append(replace(said(code, Kind.NOTICE, op), expect=expect))
             self._greeted = True
             return
         if code[:1] == b"1":
@@ -78,13 +84,7 @@ class _Ftp(Dialogue):
         verb = self.pending.pop(0)
         switch = "tls" if verb == "AUTH" and code == b"234" else None
         self.over = switch is not None
-        expect = (
-            announced_by_server(code, text, 1 - self.client, self.ends) if code in (b"227", b"229") else ()
-        )
-        status = f"{code[:1].decode('ascii')}xx"
-        found.append(
-            Message(kind=Kind.RESPONSE, status=status, error=code[:1] in b"45", switch=switch, expect=expect)
-        )
+        found.append(replace(said(code, Kind.RESPONSE, switch=switch), expect=expect))
 
 
 DISSECTOR = Dissector(

@@ -51,7 +51,7 @@ class _Sip(HeadParser):
             + b" ".join(sequence)[:64].upper()
         )
         kind = fields.get(b"content-type") or fields.get(b"c") or b""
-        expect = announced(body) if kind[:15].lower() == b"application/sdp" else ()
+        expect = announced(body, side, self.ends) if kind[:15].lower() == b"application/sdp" else ()
         if start[3]:
             found.append(_response(start[3].decode("ascii"), match, expect))
             return

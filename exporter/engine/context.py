@@ -8,6 +8,7 @@ from exporter.engine.accounts import Accounts
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
 from exporter.flow.connection import View
+from exporter.flow.expected import Expected
 from exporter.flow.inspector import Inspection
 from exporter.flow.socket import Socket
 from exporter.flow.table import Table
@@ -37,3 +38,4 @@ class Context:
     """Tells, once for each tick, whether a connection's numbers or state may have changed since the last."""
     view: type[View] = View
     """What listed connections have: the ends that the source knows."""
+    expected: Expected = field(default_factory=Expected)

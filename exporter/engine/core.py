@@ -280,6 +280,7 @@ class Engine:
             self._sockets.processes.sweep(now)
         self.context.table.shrink()
         self.context.owners.shrink()
+        self.context.expected.expire(now)
         for entries in (self.settlement.waiting, self.lifecycle.ended):
             shrink(entries)
         for port in self._ports.values():

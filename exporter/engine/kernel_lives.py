@@ -185,4 +185,4 @@ class Lives:
         reasons = {view.over if isinstance(view, Socket) else "" for view in conn.views}
         if "" not in reasons and conn.reason in ("", "replaced"):
             conn.reason = next(reason for reason in ("reset", "timeout", "fin") if reason in reasons)
-            self.lifecycle.ended[conn] = tally.timestamp
+            self.lifecycle.over(conn, tally.timestamp)

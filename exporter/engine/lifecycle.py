@@ -153,7 +153,8 @@ class Lifecycle:
         """Begin a connection's inspection, or go on with it: payload is here. (Not before: an idle one needs none.)."""
         conn.fresh = False
         ends = Ends(*conn.ends(), conn.transport)
-        inspector = Inspector(self._c.inspection, ends, conn.protocol)
+        announced = "" if conn.protocol else self._c.expected.claim(conn)
+        inspector = Inspector(self._c.inspection, ends, conn.protocol, announced)
         if inspector.active:
             conn.inspector = inspector
             if conn.transport == "tcp":
@@ -266,6 +267,14 @@ class Lifecycle:
                 self._c.sockets.pop(key, None)
 
     # -- endings ---------------------------------------------------------------------------------------------------
+
+    def over(self, conn: Connection, now: float) -> None:
+        """Let a connection end that has its `reason`. One that was announced may be over without a byte."""
+        self.ended[conn] = now
+        if conn.reason == "fin" and conn.fresh and not conn.protocol:
+            announced = self._c.expected.claim(conn)
+            if announced in self._c.inspection.by_name:
+                self._settlement.recognise(conn, announced)
 
     def finish(self, now: float) -> None:
         """End what is over and whose owner is known, or was waited for long enough."""

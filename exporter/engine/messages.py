@@ -40,6 +40,8 @@ class Messages:
         for dissector, message in said:
             if dissector.name != conn.protocol:
                 self._speaks(conn, inspector, dissector)
+            if message.expect:
+                self._expect(conn, now, message)
             self._one(conn, inspector, (side, now), message)
         if inspector.dissector.name != conn.protocol:
             self._speaks(conn, inspector, inspector.dissector)
@@ -117,6 +119,11 @@ class Messages:
         if name == "quic":
             for view in conn.views:
                 view.state = quic.step(view.state, message.op)
+
+    def _expect(self, conn: Connection, now: float, message: Message) -> None:
+        evicted = self._c.expected.announce(conn, now, message.expect)
+        if evicted:
+            self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("expectations",))] += evicted
 
     def _certificate(self, conn: Connection, asked: str, certificate: Certificate) -> None:
         name = asked or (certificate.names[0] if certificate.names else certificate.subject)

@@ -191,7 +191,7 @@ class Segments:
     def _over(self, conn: Connection, now: float, reason: str) -> None:
         if not conn.reason:
             conn.reason = reason
-            self._lifecycle.ended[conn] = now
+            self._lifecycle.over(conn, now)
 
     def _reset(self, conn: Connection, half: Half, now: float, packet: Packet) -> None:
         """End a connection by a reset that can be genuine (RFC 9293 section 3.10.7, RFC 5961)."""

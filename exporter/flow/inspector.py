@@ -66,9 +66,15 @@ class Inspection:
 
 
 class Inspector:
-    """One connection's inspection. `dissector` is known once `protocol` is not empty; `active` until it gives up."""
+    """One connection's inspection. `dissector` is known once `protocol` is not empty; `active` until it gives up.
+
+    What another connection announced is read as that from the first byte on, if it can be: a stream need have no mark
+    of its own. Of datagrams those are left out that somebody else claims, or that say nothing to the announced
+    protocol: it waits for the first one that does (media behind STUN or RTCP on one port).
+    """
 
     __slots__ = (
+        "_announced",
         "_buffers",
         "_candidates",
         "_ends",
@@ -86,10 +92,14 @@ class Inspector:
         "switched",
     )
 
-    def __init__(self, shared: Inspection, ends: Ends, protocol: str = "") -> None:
-        """Begin with every dissector of the transport; or go on with one, between two of the protocol's messages."""
+    def __init__(self, shared: Inspection, ends: Ends, protocol: str = "", announced: str = "") -> None:
+        """Begin with every dissector of the transport; or go on with one, between two of the protocol's messages.
+
+        `announced`: what another connection said that this one will be, and still has to show itself as.
+        """
         self._shared = shared
         self._ends = ends
+        self._announced = shared.by_name.get(announced)
         self._buffers: tuple[tuple[int, bytes], ...] = ()
         self._parser: Parser | None = None
         self._heard = 0
@@ -125,11 +135,17 @@ class Inspector:
         if self._parser is not None:
             return self._parse(side, data)
         self._seen += 1
+        if self._ends.transport != "udp" and self._announced is not None:
+            said, self._announced = self._as_announced(side, data), None
+            if said:
+                return said
         return self._probe(side, data)
 
     def resting(self) -> bool:
         """Tell whether another one, begun with the same protocol, would go on just as well as this one."""
         if self._parser is None or self._heard != BOTH or self.exchange is not None:
+            return False
+        if self._announced is not None:
             return False
         if self._seen or self._silent or self._switches:
             return False
@@ -160,7 +176,7 @@ class Inspector:
     def lost(self, side: int) -> None:
         """Say that wanted bytes of a side are missing."""
         try:
-            resumes = self._parser is not None and self._parser.gap(side)
+            resumes = self._parser.gap(side) if self._parser is not None else self._announced is not None
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
             self._fault()
             return
@@ -180,7 +196,7 @@ class Inspector:
 
     def _parse(self, side: int, data: bytes) -> list[Said]:
         out: list[Said] = []
-        parser, dissector = self._parser, self.dissector
+        parser, dissector, wrong = self._parser, self.dissector, False
         if parser is None or dissector is None:
             return out
         try:
@@ -190,10 +206,14 @@ class Inspector:
                     return out + self._switch(parser, message.switch)
             self._heard |= 1 << side
         except ParseError:
-            out += self._misread(side, data)
+            wrong = True
         except Exception:  # noqa: BLE001 - a defect, which must not end the worker
             self._fault()
-        return out
+            return out
+        if not out and self._announced is not None:
+            out = self._as_announced(side, data)
+            wrong = wrong and not out
+        return out + self._misread(side, data) if wrong else out
 
     def _misread(self, side: int, data: bytes) -> list[Said]:
         """Go on after an error: with the next datagram, or with who knows better what a stream's other side speaks."""
@@ -239,9 +259,30 @@ class Inspector:
         self._candidates = (other, tuple(left)) if side else (tuple(left), other)
         budget = self._shared.budget
         spent = self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES)
-        if spent or not any(self._candidates):
+        if self._announced is not None and (said := self._as_announced(side, data)):
+            return said
+        if spent or not (any(self._candidates) or self._announced is not None):
             self._give_up()
         return []
+
+    def _as_announced(self, side: int, data: bytes) -> list[Said]:
+        """Read data as what was announced; nothing, if that has nothing to say to it."""
+        announced = self._announced
+        if announced is None:
+            return []
+        try:
+            if not list(announced.parser(self._ends).feed(side, data)):
+                return []
+        except ParseError:
+            return []
+        except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
+            self._announced = None
+            self._shared.fault(announced.name)
+            return []
+        self._announced = None
+        self._silent = 0
+        self._begin(announced)
+        return self._parse(side, data)
 
     def _claim(self, dissector: Dissector, side: int, data: bytes) -> list[Said]:
         earlier, self._buffers = self._buffers, ()

@@ -35,6 +35,8 @@ def ops(messages):
         ([(0, b"EPSV\r\n"), (1, b"229 Extended (|||6446|)\r\n")], THERE, 6446, HERE),
         ([(0, b"PORT 10,0,0,1,4,1\r\n")], HERE, 1025, THERE),
         ([(0, b"EPRT |2|fe80::1|5282|\r\n")], HERE, 5282, THERE),
+        ([(1, b"227 Entering Passive Mode (10,0,0,2,195,80)\r\n")], THERE, 50000, HERE),
+        ([(1, b"220 hi\r\n229 Extended (|||6446|)\r\n")], THERE, 6446, HERE),
     ],
 )
 def test_ftp_announces_data_between_the_same_hosts(pieces, address, port, peer):
@@ -71,8 +73,20 @@ def test_sip_announces_media_and_its_control():
     assert sip(sdp) == [
         Expectation("udp", HERE, 4000, "rtp", 60.0),
         Expectation("udp", HERE, 4001, "rtcp", 60.0),
-        Expectation("udp", address, 4002, "rtp", 60.0),
-        Expectation("udp", address, 5000, "rtcp", 60.0),
+        Expectation("udp", address, 4002, "rtp", 60.0, THERE),
+        Expectation("udp", HERE, 4002, "rtp", 60.0),
+        Expectation("udp", address, 5000, "rtcp", 60.0, THERE),
+        Expectation("udp", HERE, 5000, "rtcp", 60.0),
+    ]
+
+
+def test_sip_announces_in_its_answer_what_comes_to_who_answers():
+    sdp = b"v=0\r\nc=IN IP4 10.0.0.2\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4100 IN IP4 10.0.0.9\r\n"
+    head = b"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n" % len(sdp)
+    assert announced("sip", [(1, head + sdp)], UDP) == [
+        Expectation("udp", THERE, 4000, "rtp", 60.0),
+        Expectation("udp", b"\x0a\0\0\x09", 4100, "rtcp", 60.0, HERE),
+        Expectation("udp", THERE, 4100, "rtcp", 60.0),
     ]
 
 
@@ -93,6 +107,7 @@ def test_sip_announces_nothing_where_nothing_comes(sdp):
 
 def test_sip_announces_a_bounded_number():
     assert len(sip(b"c=IN IP4 10.0.0.1\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 50)) == 16
+    assert len(sip(b"c=IN IP4 10.0.0.9\r\n" + b"m=audio 4000 RTP/AVP 0\r\n" * 50)) == 32
 
 
 def test_rtsp_announces_both_ends_of_a_stream():
@@ -103,6 +118,24 @@ def test_rtsp_announces_both_ends_of_a_stream():
         Expectation("udp", THERE, 6256, "rtp", 60.0, HERE),
         Expectation("udp", THERE, 6257, "rtcp", 60.0, HERE),
     ]
+
+
+@pytest.mark.parametrize(
+    ("source", "others"), [("10.0.0.9", [THERE, b"\x0a\0\0\x09"]), ("10.0.0.2", [THERE]), ("999.1", [THERE])]
+)
+def test_rtsp_announces_media_from_the_source_that_is_named(source, others):
+    answer = b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;client_port=4588;source=%b\r\n\r\n" % source.encode()
+    assert announced("rtsp", [(1, answer)]) == [
+        Expectation("udp", HERE, port, name, 60.0, other)
+        for other in others
+        for port, name in ((4588, "rtp"), (4589, "rtcp"))
+    ]
+
+
+@pytest.mark.parametrize("ports", [b"client_port=65535", b"client_port=0-65535", b"client_port=99999"])
+def test_rtsp_announces_no_impossible_port(ports):
+    found = announced("rtsp", [(1, b"RTSP/1.0 200 OK\r\nTransport: RTP/AVP;%b\r\n\r\n" % ports)])
+    assert [expected.port for expected in found] == [65535] * (b"65535" in ports)
 
 
 def test_imap_hands_a_literal_over_once():
