@@ -186,7 +186,7 @@ HANDSHAKE_DURATION = Family(
     "netproc.handshake.duration",
     "s",
     Kind.HISTOGRAM,
-    "Time from a handshake's first packet to its last (tcp, tls, quic).",
+    "Time from a handshake's first packet to its last (tcp, tls, dtls, quic).",
     ("handshake",),
     Scope.COARSE,
     _HANDSHAKE_BUCKETS,

@@ -12,7 +12,7 @@ from exporter.model import Certificate, Kind, Message
 
 __all__ = ["Messages"]
 
-HANDSHAKES = frozenset({"tls", "quic"})
+HANDSHAKES = frozenset({"tls", "dtls", "quic"})
 ESTABLISHED = "established"
 """The notice by which a dissector of `HANDSHAKES` says that its handshake is done."""
 

@@ -1,8 +1,9 @@
 """Which application protocol a connection speaks, and what it says: probing, then one parser.
 
 All dissectors of the transport are asked about the first bytes, those first whose ports fit; ports prove nothing. What
-answers NO is not asked again. Whatever a dissector raises beside `ParseError` is a counted fault, never more. Probing
-and buffers are bounded; a connection that nobody claims within the budget stays unknown and costs nothing more.
+answers NO is not asked again; of datagrams the first few are asked about one by one, as one may be damaged, or be of a
+conversation's middle. Whatever a dissector raises beside `ParseError` is a counted fault, never more. Probing and
+buffers are bounded; a connection that nobody claims within the budget stays unknown and costs nothing more.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,9 +13,11 @@ from exporter.errors import ParseError
 from exporter.flow.exchange import Exchange
 from exporter.model import Message
 
-__all__ = ["Budget", "Inspection", "Inspector", "Said"]
+__all__ = ["DATAGRAMS", "Budget", "Inspection", "Inspector", "Said"]
 
 PROBE_BYTES = 4096
+DATAGRAMS = 3
+"""The NO to a datagram is final from this one on: more would find nothing else (measured), and cost what they cost."""
 MAX_ERRORS = 8
 """So many datagrams that are not what they began as, and the flow is none of it."""
 MAX_SKIP = 1 << 58
@@ -255,8 +258,9 @@ class Inspector:
                 return self._claim(dissector, side, data)
             if answer == MORE:
                 left.append(dissector)
-        other = self._candidates[1 - side]
-        self._candidates = (other, tuple(left)) if side else (tuple(left), other)
+        if self._ends.transport != "udp" or self._seen >= DATAGRAMS:
+            other = self._candidates[1 - side]
+            self._candidates = (other, tuple(left)) if side else (tuple(left), other)
         budget = self._shared.budget
         spent = self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES)
         if self._announced is not None and (said := self._as_announced(side, data)):

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.flow.inspector import MAX_SKIP, MAX_SWITCHES, Budget, Inspection, Inspector
+from exporter.flow.inspector import DATAGRAMS, MAX_SKIP, MAX_SWITCHES, Budget, Inspection, Inspector
 from exporter.model import Kind, Message
 
 ENDS = Ends(bytes(4), 40_000, bytes(4), 80)
@@ -146,6 +146,26 @@ def test_datagrams_are_probed_one_by_one():
     bench.feed(0, b"one")
     bench.feed(0, b"two")
     assert seen == [b"one", b"two"]
+
+
+@pytest.mark.parametrize(("damaged", "found"), [(DATAGRAMS - 1, True), (DATAGRAMS, False)])
+def test_the_first_datagrams_may_be_damaged(damaged, found):
+    bench = Bench(dissector("a", transports=("udp",)), packets=100, transport="udp")
+    for _ in range(damaged):
+        assert bench.feed(0, b"z") == []
+    assert bench.feed(0, b"a") == [("a", "a")] * found
+
+
+def test_a_flow_of_datagrams_that_nobody_wants_is_given_up_once_both_sides_were_heard():
+    asked = []
+    known = dissector("a", lambda side, *_: asked.append(side) or NO, transports=("udp",))
+    bench = Bench(known, packets=100, transport="udp")
+    for _ in range(20):
+        bench.feed(0, b"z")
+    assert bench.one.active
+    bench.feed(1, b"z")
+    assert not bench.one.active
+    assert asked == [0] * DATAGRAMS + [1]
 
 
 def test_switch_by_name_gives_the_rest_to_the_next():
