@@ -246,6 +246,13 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
         Meta(description="packet workers; auto: min(4, cores)"),
     ] = 1
+    attributes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="attributes of messages to keep: names, safe or all; with a leading -, not it; "
+            "default: safe, those that can hold no secret; in replay all (netproc-exporter attributes lists them)"
+        ),
+    ] = ()
     capture: Capture = field(default_factory=Capture)
     ebpf: Ebpf = field(default_factory=Ebpf)
     decode: Decode = field(default_factory=Decode)

@@ -8,7 +8,7 @@ import yaml
 
 from exporter.config import Config
 
-__all__ = ["configuration", "metrics", "protocols", "schema", "table"]
+__all__ = ["attributes", "configuration", "metrics", "protocols", "schema", "table"]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -51,6 +51,16 @@ def protocols() -> str:
         for d in sorted(dpi.load(), key=lambda d: d.name)
     ]
     return table(("PROTOCOL", "TRANSPORTS", "READ", "SPECIFICATION"), rows)
+
+
+def attributes() -> str:
+    """List what messages can tell beside their labels, and whether it is kept by default."""
+    from exporter import dpi
+    from exporter.dissector import known_attributes
+
+    known = sorted(known_attributes(dpi.load()).items())
+    rows = [(name, "yes" if one.safe else "if asked", one.meaning) for name, one in known]
+    return table(("ATTRIBUTE", "KEPT", "MEANING"), rows)
 
 
 def _tidy(value: object) -> object:

@@ -13,6 +13,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "capture.interface": ("-i", "--interface"),
     "capture.filter": ("-f", "--filter", "--bpf-filter"),
     "capture.count_as": ("--count-as",),
+    "dpi.protocols": ("--dpi-protocols",),
     "log.level": ("-l", "--log-level"),
     "web.config_file": ("--web.config.file",),
 }

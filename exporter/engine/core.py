@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from struct import Struct
 
 from exporter import metrics as m
+from exporter.attributes import select
 from exporter.config import Config
 from exporter.decode.frame import Decoder
-from exporter.dissector import Dissector
+from exporter.dissector import Dissector, known_attributes
 from exporter.engine import fastpath
 from exporter.engine.accounts import Accounts
 from exporter.engine.context import Context
@@ -59,6 +60,8 @@ class Engine:
 
         `share`: of how many workers this is one; each has its part of the table.
         """
+        known = tuple(dissectors)
+        keep = select(config.attributes, known_attributes(known))
         budget = Budget(config.dpi.packets, config.dpi.bytes)
         self._faults = m.DISSECTOR_FAULTS
         self.context = context = Context(
@@ -68,7 +71,7 @@ class Engine:
             table=Table(max(1, config.flow.limit // share)),
             owners=Owners(0, enabled=False),
             places=Places(config.capture.local_network),
-            inspection=Inspection(dissectors, budget, self._fault),
+            inspection=Inspection(known, budget, self._fault, keep),
             clock=Clock(config.flow.timeouts),
             sink=sink,
         )

@@ -58,11 +58,8 @@ class Messages:
         side, now = at
         if not inspector.first:
             inspector.first = now
-        if message.attrs:
-            if not inspector.named and isinstance(name := message.attrs.get("server.address"), str):
-                inspector.named = name
-            if self._c.sink is not None:  # nobody else reads them
-                _merge(conn, message)
+        if message.attrs and self._c.sink is not None:  # nobody else reads them
+            _merge(conn, message)
         if message.version:
             self.later(conn, self._version(conn.protocol, message.version))
         if message.certificate is not None:

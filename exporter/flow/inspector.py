@@ -8,6 +8,9 @@ buffers are bounded; a connection that nobody claims within the budget stays unk
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
+from exporter.attributes import TABLE
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.flow.exchange import Exchange
@@ -44,12 +47,19 @@ class Budget:
 
 
 class Inspection:
-    """What all inspectors share: the dissectors by transport and port, the budget, and who counts faults."""
+    """What all inspectors share: the dissectors, the budget, who counts faults, and which attributes are kept."""
 
-    def __init__(self, dissectors: Iterable[Dissector], budget: Budget, fault: Callable[[str], None]) -> None:
-        """Arrange the dissectors; `fault(protocol)` is told of every failed parse."""
+    def __init__(
+        self,
+        dissectors: Iterable[Dissector],
+        budget: Budget,
+        fault: Callable[[str], None],
+        keep: frozenset[str] = frozenset(TABLE),
+    ) -> None:
+        """Arrange the dissectors; `fault(protocol)` is told of every failed parse; other attributes go no further."""
         self.budget = budget
         self.fault = fault
+        self.keep = keep
         self.by_name = {d.name: d for d in dissectors}
         self._plain: dict[str, tuple[Dissector, ...]] = {}
         self._hinted: dict[tuple[str, int], tuple[Dissector, ...]] = {}
@@ -192,7 +202,7 @@ class Inspector:
         if self._parser is None or dissector is None:
             return []
         try:
-            return [(dissector, message) for message in self._parser.close(side)]
+            return [(dissector, self._kept(message)) for message in self._parser.close(side)]
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
             self._fault()
         return []
@@ -204,7 +214,7 @@ class Inspector:
             return out
         try:
             for message in parser.feed(side, data):
-                out.append((dissector, message))
+                out.append((dissector, self._kept(message)))
                 if message.switch is not None:
                     return out + self._switch(parser, message.switch)
             self._heard |= 1 << side
@@ -217,6 +227,17 @@ class Inspector:
             out = self._as_announced(side, data)
             wrong = wrong and not out
         return out + self._misread(side, data) if wrong else out
+
+    def _kept(self, message: Message) -> Message:
+        """Drop the attributes that are not asked for; the server's name is noted all the same."""
+        attrs, keep = message.attrs, self._shared.keep
+        if not attrs:
+            return message
+        if not self.named and isinstance(name := attrs.get("server.address"), str):
+            self.named = name
+        if attrs.keys() <= keep:
+            return message
+        return msgspec.structs.replace(message, attrs={key: attrs[key] for key in attrs if key in keep})
 
     def _misread(self, side: int, data: bytes) -> list[Said]:
         """Go on after an error: with the next datagram, or with who knows better what a stream's other side speaks."""
