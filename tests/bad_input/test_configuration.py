@@ -30,6 +30,11 @@ FLAGS = [
         ("replay", "x.pcap", "--attributes=-cookie"),
         r"attributes: no such attribute: cookie; known are: safe, all",
     ),
+    (
+        ("run", "--labels", "remote_port"),
+        r"labels: .*server_address:top=N.*remote_port",
+    ),
+    (("run", "--labels", "server_address:top=0"), r"labels: .*server_address:top=N"),
     (("run", "--process.user", "no-such-user"), r"no-such-user"),
     (("run", "superfluous"), r"superfluous"),
     (("nosuchcommand",), r"nosuchcommand"),

@@ -50,8 +50,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ([], 2, ("say what to do: one of run, replay, check, metrics, protocols, attributes, config, completion; "
                 "for example: netproc-exporter run")),
-        (["--workers", "2"], 2, ("say what to do: one of run, replay, check, metrics, protocols, attributes, config, completion; "
-                                "for example: netproc-exporter run --workers 2")),
+        (["--workers", "2"], 2, ("say what to do: one of run, replay, check, metrics, protocols, attributes, config, "
+                                "completion; for example: netproc-exporter run --workers 2")),
         (["rum"], 2, ("rum: unknown command (did you mean run?); "
                      "there are run, replay, check, metrics, protocols, attributes, config, completion")),
         (["run", "--nothing"], 2, "--nothing: unknown flag (see netproc-exporter run --help)"),
@@ -170,6 +170,7 @@ def test_no_privilege_is_one_line() -> None:
         (["--flow.timeouts.tcp-time-wait", "1.5"], "flow.timeouts.tcp_time_wait", 1.5),
         (["--dpi.protocols=-http"], "dpi.protocols", ("-http",)),
         (["--dpi-protocols", "http", "--dpi-protocols", "dns"], "dpi.protocols", ("http", "dns")),
+        (["--labels", "server_address:top=9"], "labels", ("server_address:top=9",)),
         (["--attributes", "safe", "--attributes=-dns.answers"], "attributes", ("safe", "-dns.answers")),
     ],
 )
