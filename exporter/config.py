@@ -160,6 +160,9 @@ class Dpi(Struct, forbid_unknown_fields=True, frozen=True):
     bytes: Annotated[Count, Meta(description="payload bytes of a side kept for reassembly and probing")] = (
         65_536
     )
+    time: Annotated[
+        Seconds, Meta(description="after its first payload, until a connection counts as unknown")
+    ] = 60
 
 
 class GroupRule(Struct, forbid_unknown_fields=True, frozen=True):

@@ -64,7 +64,7 @@ class Engine:
         """
         known = tuple(dissectors)
         keep = select(config.attributes, known_attributes(known))
-        budget = Budget(config.dpi.packets, config.dpi.bytes)
+        budget = Budget(config.dpi.packets, config.dpi.bytes, config.dpi.time)
         self._faults = m.DISSECTOR_FAULTS
         top = wanted(config, "server_address")
         servers = Top(max(1, top // share), config.metrics.expiry) if top else None

@@ -38,12 +38,13 @@ NOBODY: Candidates = ((), ())
 class Budget:
     """How much is looked at until a connection counts as unknown."""
 
-    __slots__ = ("bytes", "packets")
+    __slots__ = ("bytes", "packets", "time")
 
-    def __init__(self, packets: int, size: int) -> None:
-        """Allow so many payload packets, and so many bytes of a side."""
+    def __init__(self, packets: int, size: int, time: float = 60.0) -> None:
+        """Allow so many payload packets, so many bytes of a side, and so many seconds."""
         self.packets = packets
         self.bytes = size
+        self.time = time
 
 
 class Inspection:
@@ -96,6 +97,7 @@ class Inspector:
         "_seen",
         "_shared",
         "_silent",
+        "_since",
         "_switches",
         "active",
         "dissector",
@@ -119,6 +121,8 @@ class Inspector:
         """The sides whose bytes the parser has understood, a bit each."""
         self._seen = 0
         self._silent = 0
+        self._since = 0.0
+        """When it was first noticed that nobody has claimed the connection; 0: not yet."""
         self._switches = 0
         self.active = True
         self.dissector: Dissector | None = None
@@ -194,6 +198,15 @@ class Inspector:
             self._fault()
             return
         if not resumes:
+            self._give_up()
+
+    def tire(self, now: float) -> None:
+        """Give up what nobody has claimed for the budget's time; to be told the time now and then."""
+        if self._parser is not None or not self.active:
+            return
+        if not self._since:
+            self._since = now
+        elif now - self._since >= self._shared.budget.time:
             self._give_up()
 
     def close(self, side: int) -> list[Said]:
@@ -323,6 +336,7 @@ class Inspector:
         self.dissector = dissector
         self._candidates = NOBODY
         self._seen = self._heard = 0
+        self._since = 0.0
         try:
             self._parser = dissector.parser(self._ends)
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker

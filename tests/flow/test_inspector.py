@@ -300,3 +300,31 @@ def test_close_is_said_in_the_dissectors_name():
     bench = Bench(dissector("a"))
     bench.feed(0, b"a")
     assert [(who.name, message.op) for who, message in bench.one.close(1)] == [("a", "closed 1")]
+
+
+def test_what_nobody_claims_in_time_is_given_up():
+    bench = Bench(dissector("abc"))
+    bench.feed(0, b"a")
+    bench.one.tire(1000.0)
+    bench.one.tire(1059.9)
+    assert bench.one.active
+    bench.one.tire(1060.0)
+    assert not bench.one.active
+    assert bench.feed(0, b"bc") == []
+    assert bench.faults == []
+
+
+def test_what_is_claimed_has_all_the_time():
+    bench = Bench(dissector("a"))
+    for now in (1.0, 1000.0):
+        bench.one.tire(now)
+        assert bench.feed(0, b"a") == [("a", "a")]
+
+
+def test_who_is_to_be_recognised_anew_has_its_own_time():
+    bench = Bench(dissector("a"), dissector("bc"))
+    bench.one.tire(1000.0)
+    bench.feed(0, b"a / b")
+    bench.one.tire(1059.0)
+    bench.one.tire(1118.9)
+    assert bench.feed(0, b"c") == [("bc", "b"), ("bc", "c")]
