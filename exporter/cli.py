@@ -181,7 +181,7 @@ COMMANDS = {
         "list the attributes of messages, and which are kept by default",
         """
   netproc-exporter attributes
-  netproc-exporter run --attributes safe --attributes url.path""",
+  netproc-exporter run --attributes safe,url.path""",
         None,
         settings=False,
         action=_attributes,

@@ -43,7 +43,7 @@ def _help(setting: Setting) -> str:
     default = setting.default
     shown = ", ".join(default) if isinstance(default, tuple) else str(default)
     words = setting.description or setting.path[-1].replace("_", " ")
-    repeat = " (repeatable)" if isinstance(setting.kind, inspect.VarTupleType) else ""
+    repeat = " (repeatable, or with commas)" if isinstance(setting.kind, inspect.VarTupleType) else ""
     known = f" (default: {shown})" if shown and not isinstance(default, bool) else ""
     return f"{words}{repeat}{known}".replace("%", "%%")
 

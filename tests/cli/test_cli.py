@@ -171,7 +171,11 @@ def test_no_privilege_is_one_line() -> None:
         (["--dpi.protocols=-http"], "dpi.protocols", ("-http",)),
         (["--dpi-protocols", "http", "--dpi-protocols", "dns"], "dpi.protocols", ("http", "dns")),
         (["--labels", "server_address:top=9"], "labels", ("server_address:top=9",)),
-        (["--attributes", "safe", "--attributes=-dns.answers"], "attributes", ("safe", "-dns.answers")),
+        (
+            ["--attributes", "safe, url.path", "--attributes=-dns.answers"],
+            "attributes",
+            ("safe", "url.path", "-dns.answers"),
+        ),
     ],
 )
 def test_flags(words: list[str], key: str, expected: object) -> None:
