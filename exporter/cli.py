@@ -39,12 +39,13 @@ class Parser(argparse.ArgumentParser):
 
 def _config(arguments: Arguments) -> "Config":
     """Put the configuration together from the flags that were given and all other places."""
-    from exporter.app.launch import require_protocols
+    from exporter.app.launch import require_attributes, require_protocols
     from exporter.configload import load, settings
 
     flags = {key: value for key, value in vars(arguments).items() if key in settings()}
     config = load(flags, file=arguments.config_file)
     require_protocols(config)
+    require_attributes(config)
     return config
 
 
@@ -83,6 +84,13 @@ def _protocols(_arguments: Arguments) -> int:
     from exporter.app.tables import protocols
 
     print(protocols())
+    return 0
+
+
+def _attributes(_arguments: Arguments) -> int:
+    from exporter.app.tables import attributes
+
+    print(attributes())
     return 0
 
 
@@ -168,6 +176,15 @@ COMMANDS = {
         None,
         settings=False,
         action=_protocols,
+    ),
+    "attributes": Command(
+        "list the attributes of messages, and which are kept by default",
+        """
+  netproc-exporter attributes
+  netproc-exporter run --attributes safe,url.path""",
+        None,
+        settings=False,
+        action=_attributes,
     ),
     "config": Command(
         "check the configuration and print it, complete, as YAML",

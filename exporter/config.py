@@ -23,6 +23,10 @@ Address = Annotated[
     ),
 ]
 
+Label = Annotated[
+    str,
+    Meta(pattern=r"^server_address(:top=[1-9][0-9]{0,3})?$", title="server_address or server_address:top=N"),
+]
 Network = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$", title="ADDRESS/LENGTH")]
 
 
@@ -156,6 +160,9 @@ class Dpi(Struct, forbid_unknown_fields=True, frozen=True):
     bytes: Annotated[Count, Meta(description="payload bytes of a side kept for reassembly and probing")] = (
         65_536
     )
+    time: Annotated[
+        Seconds, Meta(description="after its first payload, until a connection counts as unknown")
+    ] = 60
 
 
 class GroupRule(Struct, forbid_unknown_fields=True, frozen=True):
@@ -246,6 +253,20 @@ class Config(Struct, forbid_unknown_fields=True, frozen=True):
         Annotated[int, Meta(ge=1, le=256)] | Literal["auto"],
         Meta(description="packet workers; auto: min(4, cores)"),
     ] = 1
+    attributes: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="attributes of messages to keep: names, safe or all; with a leading -, not it; "
+            "default: safe, those that can hold no secret; in replay all (netproc-exporter attributes lists them)"
+        ),
+    ] = ()
+    labels: Annotated[
+        tuple[Label, ...],
+        Meta(
+            description="label to add to netproc_peer_*: server_address, the name of the server that a process talks "
+            "to, `server_address:top=50` for at most so many names; further ones are `other`"
+        ),
+    ] = ()
     capture: Capture = field(default_factory=Capture)
     ebpf: Ebpf = field(default_factory=Ebpf)
     decode: Decode = field(default_factory=Decode)

@@ -4,13 +4,14 @@ A dissector is pure: bytes in, messages out. It names itself, its transports and
 statuses (they become labels, so the network must not choose them), a cheap probe, and a parser per connection.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from exporter.attributes import TABLE, Attribute
 from exporter.model import Message
 
-__all__ = ["MORE", "NO", "YES", "Dissector", "Ends", "Parser"]
+__all__ = ["MORE", "NO", "YES", "Dissector", "Ends", "Parser", "known_attributes"]
 
 NO, MORE, YES = 0, 1, 2
 """A probe's three answers: never this protocol; cannot tell yet; certainly this one."""
@@ -82,7 +83,8 @@ class Dissector:
     nothing. `operations` and `statuses` are closed sets of at most 64; the engine maps all else to `other`.
     `probe(side, data, ends)` sees the first bytes of a side (TCP, from the first byte seen, at most 4096) or one
     datagram (UDP), is cheap and never raises; once YES, more bytes never make it NO. `idle`, seconds, replaces the
-    default idle timeout once recognised.
+    default idle timeout once recognised. `attributes` are those that it tells beside the table's
+    (`attributes.py`); what is in neither is never kept.
     """
 
     name: str
@@ -95,9 +97,15 @@ class Dissector:
     reads: str
     specification: str
     idle: float | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what would let the network choose labels."""
         if len(self.operations) > MAX_LABELS or len(self.statuses) > MAX_LABELS:
             msg = f"{self.name}: at most {MAX_LABELS} operations and statuses"
             raise ValueError(msg)
+
+
+def known_attributes(dissectors: Iterable[Dissector]) -> dict[str, Attribute]:
+    """Give all attributes that can be kept: the table's, and what dissectors declare beside it."""
+    return {name: one for each in dissectors for name, one in each.attributes.items()} | dict(TABLE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import product
 
-__all__ = ["ALL", "BY_NAME", "OPEN_LABELS", "Family", "Kind", "Merge", "Origin", "Scope"]
+__all__ = ["ALL", "BY_NAME", "OPEN_LABELS", "OPTIONAL_LABELS", "Family", "Kind", "Merge", "Origin", "Scope"]
 
 
 class Kind(StrEnum):
@@ -50,6 +50,8 @@ _UNITS = {"By": "bytes", "s": "seconds", "By/s": "bytes_per_second"}
 
 OPEN_LABELS = frozenset({"interface", "server_name", "server_address", "peer_namespace", "peer_workload"})
 """Labels whose values the table does not bound: the limiter folds them into `other` beside the process."""
+OPTIONAL_LABELS = frozenset({"server_address"})
+"""Labels that are there only where they are asked for (`--labels`), and not where they would be empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,14 +140,14 @@ PEER_RECEIVE_BYTES = Family(
     "By",
     Kind.COUNTER,
     "IP bytes that the process received, by where the other end is (unknown: a listener's, before there is one).",
-    ("remote_scope",),
+    ("remote_scope", "server_address"),
 )
 PEER_TRANSMIT_BYTES = Family(
     "netproc.peer.transmit",
     "By",
     Kind.COUNTER,
     "IP bytes that the process sent, by where the other end is (unknown: a listener's, before there is one).",
-    ("remote_scope",),
+    ("remote_scope", "server_address"),
 )
 CONNECTIONS = Family(
     "netproc.connections",
@@ -186,7 +188,7 @@ HANDSHAKE_DURATION = Family(
     "netproc.handshake.duration",
     "s",
     Kind.HISTOGRAM,
-    "Time from a handshake's first packet to its last (tcp, tls, quic).",
+    "Time from a handshake's first packet to its last (tcp, tls, dtls, quic).",
     ("handshake",),
     Scope.COARSE,
     _HANDSHAKE_BUCKETS,
@@ -386,6 +388,7 @@ EVICTIONS = Family(
         ("tombstones",),
         ("kernel_table",),
         ("processes",),
+        ("names",),
     ),
 )
 UNLISTED_TRANSITIONS = Family(

@@ -16,7 +16,7 @@ from exporter.app import channels, listen, source, user
 from exporter.config import Config
 from exporter.errors import ConfigError
 
-__all__ = ["launch", "require_consistent", "require_protocols"]
+__all__ = ["launch", "require_attributes", "require_consistent", "require_protocols"]
 
 TUNING = ("snaplen", "buffer_size")
 """Of section `capture`: what changes how packets are captured, and not which."""
@@ -32,6 +32,19 @@ def require_protocols(settings: Config) -> None:
         dpi.select(settings.dpi.protocols)
     except ValueError as error:
         raise ConfigError(f"dpi.protocols: {error}") from None
+
+
+def require_attributes(settings: Config) -> None:
+    """Refuse a name that no attribute has."""
+    if not settings.attributes:
+        return
+    from exporter import attributes, dpi
+    from exporter.dissector import known_attributes
+
+    try:
+        attributes.select(settings.attributes, known_attributes(dpi.load()))
+    except ValueError as error:
+        raise ConfigError(f"attributes: {error}") from None
 
 
 def require_consistent(settings: Config) -> None:

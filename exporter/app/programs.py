@@ -44,6 +44,8 @@ class Wish(NamedTuple):
     """Whether captured packets that need not be read are to stay in the kernel."""
     snaplen: int = 0
     """Bytes that are kept of the others."""
+    budget: tuple[int, int] = (Settings().packets, Settings().size)
+    """Packets and bytes of a connection that are brought up, each way."""
 
 
 class Programs:
@@ -157,7 +159,7 @@ def _load(wish: Wish) -> tuple[Programs | None, list[Degraded]]:
 def _count(wish: Wish) -> tuple[Programs | None, list[Degraded]]:
     if wish.workers > MAX_WORKERS:
         return None, [("ebpf", "too_many_workers")]
-    settings = Settings(wish.workers)
+    settings = Settings(wish.workers, *wish.budget)
     if not wish.inspect:
         settings = settings._replace(packets=0, size=0, ports=())
     place = Place()

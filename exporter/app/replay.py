@@ -5,6 +5,8 @@ import sys
 from ipaddress import ip_address
 from typing import Any, TextIO
 
+import msgspec
+
 from exporter import dpi
 from exporter.app.summary import Summary
 from exporter.capture.file import CaptureFile
@@ -27,6 +29,8 @@ def replay(path: str, output: str, config: Config) -> int:
     A capture that is damaged somewhere is read up to there: what was read is printed, then the error.
     """
     out = sys.stdout
+    if not config.attributes:  # whoever has the file has all that it holds
+        config = msgspec.structs.replace(config, attributes=("all",))
     sink = Printer(out) if output == "jsonl" else Summary()
     ledger = Ledger(config.metrics)
     engine = Engine(config, dpi.select(config.dpi.protocols), ledger, sink)

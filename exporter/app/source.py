@@ -11,6 +11,8 @@ __all__ = ["kernel_wish", "pcap_only", "worker_count"]
 Settings = dict[str, Any]
 CHOICES = ("interface", "exclude_interface", "filter", "local_network")
 """Of section `capture`: which packets there are, and whose they are."""
+FEW, LITTLE = 4, 2048
+"""Packets and bytes that it takes to recognise anything: a handshake's, and the first of payload."""
 
 
 def worker_count(wanted: int | str) -> int:
@@ -41,4 +43,10 @@ def kernel_wish(whole: Settings) -> programs.Wish:
         programs.sizes_of(whole["ebpf"]),
         capture["offload"] == "auto" and not filters.refused(capture["filter"], whole["decode"]["tunnels"]),
         capture["snaplen"],
+        _budget(whole["dpi"]),
     )
+
+
+def _budget(dpi: Settings) -> tuple[int, int]:
+    """Give what the kernel brings up, each way: of the packets both ways, three quarters; of the bytes, half."""
+    return max(FEW, dpi["packets"] * 3 // 4), max(LITTLE, dpi["bytes"] // 2)

@@ -8,7 +8,7 @@ import yaml
 
 from exporter.config import Config
 
-__all__ = ["configuration", "metrics", "protocols", "schema", "table"]
+__all__ = ["attributes", "configuration", "metrics", "protocols", "schema", "table"]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -23,7 +23,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def metrics() -> str:
     """Document every family: name, type, meaning, labels."""
-    from exporter.metrics import ALL, Scope
+    from exporter.metrics import ALL, OPTIONAL_LABELS, Scope
 
     identity = {
         Scope.FULL: ("process", "container", "(namespace, pod, workload)"),
@@ -32,14 +32,17 @@ def metrics() -> str:
     }
     blocks = []
     for family in ALL:
-        labels = ", ".join((*identity[family.scope], *family.labels))
+        own = (f"[{label}]" if label in OPTIONAL_LABELS else label for label in family.labels)
+        labels = ", ".join((*identity[family.scope], *own))
         lines = [
             f"{family.name} ({family.kind})",
             f"    {family.help}",
             f"    labels: {labels}" if labels else "",
         ]
         blocks.append("\n".join(filter(None, lines)))
-    blocks.append("Labels in brackets: in Kubernetes only.")
+    blocks.append(
+        "Labels in (round) brackets: in Kubernetes only; in [square] ones: where --labels asks for them."
+    )
     return "\n".join(blocks)
 
 
@@ -51,6 +54,16 @@ def protocols() -> str:
         for d in sorted(dpi.load(), key=lambda d: d.name)
     ]
     return table(("PROTOCOL", "TRANSPORTS", "READ", "SPECIFICATION"), rows)
+
+
+def attributes() -> str:
+    """List what messages can tell beside their labels, and whether it is kept by default."""
+    from exporter import dpi
+    from exporter.dissector import known_attributes
+
+    known = sorted(known_attributes(dpi.load()).items())
+    rows = [(name, "yes" if one.safe else "if asked", one.meaning) for name, one in known]
+    return table(("ATTRIBUTE", "KEPT", "MEANING"), rows)
 
 
 def _tidy(value: object) -> object:

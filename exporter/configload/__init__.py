@@ -28,7 +28,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, 
         from exporter.configload.yamlfile import from_yaml  # noqa: PLC0415  (PyYAML loads slowly)
 
         found.insert(0, from_yaml(path))
-    found.append({key: (value, settings()[key].flag) for key, value in flags.items()})
+    found.append({key: (_parts(value), settings()[key].flag) for key, value in flags.items()})
     tree: dict[str, Any] = {}
     for place in found:
         for key, (value, where) in place.items():
@@ -38,6 +38,13 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str] | None = None, 
                 check_rules(checked, where)  # type: ignore[arg-type]  # the only ones that are not plain
             _put(tree, setting.path, checked)
     return msgspec.convert(msgspec.to_builtins(tree), Config)
+
+
+def _parts(value: object) -> object:
+    """Let a flag be given several times, or once with commas, as its environment variable."""
+    if not isinstance(value, list):
+        return value
+    return [part.strip() for word in value for part in str(word).split(",")]
 
 
 def _put(tree: dict[str, Any], path: tuple[str, ...], value: object) -> None:

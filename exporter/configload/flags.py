@@ -13,6 +13,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "capture.interface": ("-i", "--interface"),
     "capture.filter": ("-f", "--filter", "--bpf-filter"),
     "capture.count_as": ("--count-as",),
+    "dpi.protocols": ("--dpi-protocols",),
     "log.level": ("-l", "--log-level"),
     "web.config_file": ("--web.config.file",),
 }
@@ -42,7 +43,7 @@ def _help(setting: Setting) -> str:
     default = setting.default
     shown = ", ".join(default) if isinstance(default, tuple) else str(default)
     words = setting.description or setting.path[-1].replace("_", " ")
-    repeat = " (repeatable)" if isinstance(setting.kind, inspect.VarTupleType) else ""
+    repeat = " (repeatable, or with commas)" if isinstance(setting.kind, inspect.VarTupleType) else ""
     known = f" (default: {shown})" if shown and not isinstance(default, bool) else ""
     return f"{words}{repeat}{known}".replace("%", "%%")
 

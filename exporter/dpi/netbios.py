@@ -88,7 +88,7 @@ def _name(found: NameMessage) -> Message:
         error=code not in (0, 3),
         match=found.serial,
         attrs=attrs,
-        names=tuple([(address, found.name.partition("<")[0]) for address in found.addresses]),
+        names=tuple([(address, found.name.partition("<")[0], 0) for address in found.addresses]),
     )
 
 

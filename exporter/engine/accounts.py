@@ -7,6 +7,7 @@ A connection's numbers enter when its owner and protocol are settled; what waits
 from collections.abc import Sequence
 
 from exporter import metrics as m
+from exporter.engine.labels import Top
 from exporter.flow import addresses
 from exporter.flow.connection import Connection, Rows, View
 from exporter.flow.timeouts import STALENESS
@@ -22,17 +23,19 @@ NO_SIDE = 2
 SOCKETS = "sockets"
 """What stands for an interface where the kernel counts by socket."""
 
+PEERS = (m.PEER_TRANSMIT_BYTES, m.PEER_RECEIVE_BYTES)
 INITIATORS = {True: "local", False: "remote"}
 
 
 class Accounts:
     """The engine's door to the ledger."""
 
-    def __init__(self, ledger: Ledger, *, packets: bool) -> None:
-        """Write into this ledger; `packets`: count packets per process too."""
+    def __init__(self, ledger: Ledger, *, packets: bool, servers: Top | None) -> None:
+        """Write into this ledger; `packets`: count packets per process too; `servers`: and peers by their names."""
         self.ledger = ledger
         self.values = ledger.values
         self._packets = packets
+        self.servers = servers
         self._rows: dict[tuple[object, ...], Rows] = {}
         self._sockets: tuple[int, ...] = ()
 
@@ -47,33 +50,43 @@ class Accounts:
         key = (identity, protocol, transport)
         rows = self._rows.get(key)
         if rows is None:
-            rows = self._make(key, m.TRANSMIT_BYTES, m.RECEIVE_BYTES)
+            labels = (protocol, transport)
+            sent, got = (
+                self._hold(family, identity, labels) for family in (m.TRANSMIT_BYTES, m.RECEIVE_BYTES)
+            )
+            rows = self._rows[key] = Rows(key, sent, got)
             if self._packets:
-                rows.transmit_packets = self._hold(m.TRANSMIT_PACKETS, key)
-                rows.receive_packets = self._hold(m.RECEIVE_PACKETS, key)
+                rows.transmit_packets = self._hold(m.TRANSMIT_PACKETS, identity, labels)
+                rows.receive_packets = self._hold(m.RECEIVE_PACKETS, identity, labels)
         rows.users += 1
         return rows
 
     def peer(self, view: View, conn: Connection) -> Rows:
-        """Give the byte rows of a view's identity towards the scope of its other end; held until `leave`."""
-        far, _ = conn.end(0 if view.side == 1 else 1)
-        return self.towards(view.identity, addresses.scope(far))
+        """Give the byte rows of a view's identity towards its other end; held until `leave`.
 
-    def towards(self, identity: IdentityKey, scope: str) -> Rows:
-        """Give the byte rows of an identity towards a scope; held until `leave`."""
-        key = (identity, scope)
-        rows = self._rows.get(key) or self._make(key, m.PEER_TRANSMIT_BYTES, m.PEER_RECEIVE_BYTES)
+        By the end's scope and, if it is the server and asked for, its name.
+        """
+        far, _ = conn.end(0 if view.side == 1 else 1)
+        asks = self.servers is not None and view.side == conn.initiator
+        return self.towards(view.identity, addresses.scope(far), conn.server if asks else "")
+
+    def towards(self, identity: IdentityKey, scope: str, server: str = "") -> Rows:
+        """Give the byte rows of an identity towards a scope, or a server there; held until `leave`."""
+        if self.servers is not None and server:
+            server = self.servers.fold(server, self.ledger.now)
+        labels = (scope, server)
+        key = (identity, labels)
+        rows = self._rows.get(key)
+        if rows is None:
+            sent, got = (self._hold(family, identity, labels) for family in PEERS)
+            rows = self._rows[key] = Rows(key, sent, got, server)
+            if self.servers is not None and server:
+                self.servers.hold(server)
         rows.users += 1
         return rows
 
-    def _make(
-        self, key: tuple[IdentityKey, str] | tuple[IdentityKey, str, str], sent: m.Family, got: m.Family
-    ) -> Rows:
-        rows = self._rows[key] = Rows(key, self._hold(sent, key), self._hold(got, key))
-        return rows
-
-    def _hold(self, family: m.Family, key: tuple[IdentityKey, str] | tuple[IdentityKey, str, str]) -> int:
-        slot = self.ledger.slot(family, key[0], key[1:])
+    def _hold(self, family: m.Family, identity: IdentityKey, labels: tuple[str, str]) -> int:
+        slot = self.ledger.slot(family, identity, labels)
         self.ledger.hold(slot)
         return slot
 
@@ -82,6 +95,8 @@ class Accounts:
         rows.users -= 1
         if not rows.users:
             del self._rows[rows.key]
+            if self.servers is not None and rows.server:
+                self.servers.release(rows.server, self.ledger.now)
             for slot in (rows.transmit, rows.receive, rows.transmit_packets, rows.receive_packets):
                 if slot >= 0:
                     self.ledger.release(slot)

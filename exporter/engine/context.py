@@ -10,6 +10,7 @@ from exporter.engine.places import Places
 from exporter.flow.connection import View
 from exporter.flow.expected import Expected
 from exporter.flow.inspector import Inspection
+from exporter.flow.names import Names
 from exporter.flow.socket import Socket
 from exporter.flow.table import Table
 from exporter.flow.timeouts import Clock
@@ -32,6 +33,8 @@ class Context:
     inspection: Inspection
     clock: Clock
     sink: Sink | None
+    names: Names | None = None
+    """What addresses were looked up by; None: nobody asks."""
     sockets: dict[bytes, Socket] = field(default_factory=dict)
     """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
     changed: Callable[[], bool] = lambda: True

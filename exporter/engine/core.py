@@ -9,15 +9,17 @@ from collections.abc import Callable, Iterable
 from struct import Struct
 
 from exporter import metrics as m
+from exporter.attributes import select
 from exporter.config import Config
 from exporter.decode.frame import Decoder
-from exporter.dissector import Dissector
+from exporter.dissector import Dissector, known_attributes
 from exporter.engine import fastpath
 from exporter.engine.accounts import Accounts
 from exporter.engine.context import Context
 from exporter.engine.kernel import Sockets
 from exporter.engine.kernel_lives import Lives
 from exporter.engine.kernel_reading import Inspect, Reading
+from exporter.engine.labels import Top, wanted
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
 from exporter.engine.offloaded import Kernel, Offloaded
@@ -30,6 +32,7 @@ from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
 from exporter.flow.connection import EVERYTHING, Connection, Half
 from exporter.flow.inspector import Budget, Inspection
+from exporter.flow.names import Names
 from exporter.flow.table import Table, shrink
 from exporter.flow.timeouts import Clock
 from exporter.ledger import Ledger
@@ -59,18 +62,24 @@ class Engine:
 
         `share`: of how many workers this is one; each has its part of the table.
         """
-        budget = Budget(config.dpi.packets, config.dpi.bytes)
+        known = tuple(dissectors)
+        keep = select(config.attributes, known_attributes(known))
+        budget = Budget(config.dpi.packets, config.dpi.bytes, config.dpi.time)
         self._faults = m.DISSECTOR_FAULTS
+        top = wanted(config, "server_address")
+        servers = Top(max(1, top // share), config.metrics.expiry) if top else None
+        accounts = Accounts(ledger, packets=config.metrics.packets, servers=servers)
         self.context = context = Context(
             config=config,
             ledger=ledger,
-            accounts=Accounts(ledger, packets=config.metrics.packets),
+            accounts=accounts,
             table=Table(max(1, config.flow.limit // share)),
             owners=Owners(0, enabled=False),
             places=Places(config.capture.local_network),
-            inspection=Inspection(dissectors, budget, self._fault),
+            inspection=Inspection(known, budget, self._fault, keep),
             clock=Clock(config.flow.timeouts),
             sink=sink,
+            names=Names() if sink is not None or accounts.servers is not None else None,
         )
         self.settlement = settlement = Settlement(context)
         self._messages = messages = Messages(context, settlement)
@@ -278,6 +287,8 @@ class Engine:
         self._sweep.sweep(now)
         if self._sockets is not None:
             self._sockets.processes.sweep(now)
+        if self.context.names is not None:
+            self.context.names.sweep(now)
         self.context.table.shrink()
         self.context.owners.shrink()
         self.context.expected.expire(now)

@@ -301,6 +301,7 @@ class Lifecycle:
             accounts.closed(view, conn)
             self._c.owners.forget(view)
         if self._c.sink is not None:
+            self._messages.close(conn)
             self._c.sink.ended(conn, now)
         self._c.owners.release(conn)
         self._c.table.remove(conn)

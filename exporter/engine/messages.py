@@ -1,5 +1,7 @@
 """What the engine does with what dissectors say: attributes, versions, certificates, requests and their answers."""
 
+import msgspec
+
 from exporter import metrics as m
 from exporter.dissector import Dissector
 from exporter.engine.context import Context
@@ -12,9 +14,13 @@ from exporter.model import Certificate, Kind, Message
 
 __all__ = ["Messages"]
 
-HANDSHAKES = frozenset({"tls", "quic"})
+HANDSHAKES = frozenset({"tls", "dtls", "quic"})
 ESTABLISHED = "established"
 """The notice by which a dissector of `HANDSHAKES` says that its handshake is done."""
+
+LOOKUPS = frozenset({"dns"})
+"""Protocols whose answers name addresses, and whose server is one that the host was told to trust."""
+SERVER = "server.address"
 
 MAX_ATTRIBUTES = 24
 MAX_VALUES = 16
@@ -37,6 +43,8 @@ class Messages:
         inspector = conn.inspector
         if inspector is None or inspector.dissector is None:
             return
+        if inspector.named and not conn.told and self._c.names is not None:
+            self._settlement.told(conn, inspector.named)  # before the protocol's name, which may settle it
         for dissector, message in said:
             if dissector.name != conn.protocol:
                 self._speaks(conn, inspector, dissector)
@@ -58,11 +66,8 @@ class Messages:
         side, now = at
         if not inspector.first:
             inspector.first = now
-        if message.attrs:
-            if not inspector.named and isinstance(name := message.attrs.get("server.address"), str):
-                inspector.named = name
-            if self._c.sink is not None:  # nobody else reads them
-                _merge(conn, message)
+        if message.attrs and self._c.sink is not None:  # nobody else reads them
+            _merge(conn, message)
         if message.version:
             self.later(conn, self._version(conn.protocol, message.version))
         if message.certificate is not None:
@@ -75,10 +80,40 @@ class Messages:
             ended = inspector.exchange.add(now, side, message)
             if ended:
                 self.outcomes(conn, ended)
+                if message.names:
+                    self._learn(conn, now, ended)
             if not inspector.exchange:
                 inspector.exchange = None  # between two requests there is nothing to keep
         if self._c.sink is not None:
-            self._c.sink.message(conn, now, side, message)
+            self._c.sink.message(conn, now, side, self._addressed(conn, message))
+
+    def _learn(self, conn: Connection, now: float, ended: list[Outcome]) -> None:
+        """Note the names of addresses: only of answers to what an end of ours was seen to ask for."""
+        names = self._c.names
+        if names is None or conn.protocol not in LOOKUPS:
+            return
+        for outcome in ended:
+            if outcome.response is not None and conn.local >> outcome.side & 1:
+                evicted = names.learn(now, conn.scope, outcome.response.names)
+                if evicted:
+                    self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("names",))] += evicted
+
+    def _addressed(self, conn: Connection, message: Message) -> Message:
+        """Give a request with the server's name, where it tells none of its own and that is known otherwise."""
+        if (
+            message.kind is not Kind.REQUEST
+            or SERVER in message.attrs
+            or SERVER not in self._c.inspection.keep
+        ):
+            return message
+        name = self._settlement.server(conn)
+        return msgspec.structs.replace(message, attrs={**message.attrs, SERVER: name}) if name else message
+
+    def close(self, conn: Connection) -> None:
+        """Complete the attributes of a connection that ends."""
+        if conn.server and self._c.sink is not None and SERVER in self._c.inspection.keep:
+            conn.attrs = conn.attrs or {}
+            conn.attrs.setdefault(SERVER, conn.server)
 
     def outcomes(self, conn: Connection, outcomes: list[Outcome]) -> None:
         """Count requests that have come to their end."""

@@ -7,6 +7,7 @@ each flush adds what came since the last. A name that comes later, or changes, a
 from exporter.engine.accounts import FORWARDED, KERNEL, NO_SIDE, OWN
 from exporter.engine.context import Context
 from exporter.flow.connection import ALL, UNKNOWN, Connection, Event, Leaving, View
+from exporter.flow.names import host
 from exporter.flow.socket import Socket
 from exporter.model import Answer, IdentityKey, Owner
 
@@ -92,12 +93,39 @@ class Settlement:
         elif self._known(conn):
             self.settle(conn)
 
+    def told(self, conn: Connection, name: str) -> None:
+        """Take the server's name as its protocol tells it: the first one holds, and goes before what was looked up."""
+        name = host(name)
+        if conn.told or not name:
+            return
+        conn.told = True
+        if name == conn.server:
+            return
+        rehomes = conn.settled and self._c.accounts.servers is not None
+        if rehomes and conn.server:
+            self.flush(conn)
+        conn.server = name
+        for view in conn.views if rehomes else ():
+            if view.rows is not None:
+                self._rehome(conn, view)
+
+    def server(self, conn: Connection) -> str:
+        """Give the server's name: as it was told, else as its address was looked up when the connection began."""
+        names = self._c.names
+        if names is None or conn.server or conn.told:
+            return conn.server
+        if conn.initiator >= 0 and conn.local >> conn.initiator & 1:
+            address, _ = conn.end(1 - conn.initiator)
+            conn.server = names.find(conn.created, conn.scope, address)
+        return conn.server
+
     def settle(self, conn: Connection) -> None:
         """Enter a connection into the ledger under what is known now."""
         if conn.settled:
             return
         conn.settled = True
         self.waiting.pop(conn, None)
+        self.server(conn)
         for view in conn.views:
             self.enter(conn, view)
         conn.pending = None
@@ -178,6 +206,7 @@ class Settlement:
         conn.half0.stream = conn.half1.stream = None
         conn.pending = None
         conn.attrs = None
+        conn.server, conn.told = "", True
         if conn.protocol:
             self.recognise(conn, "")
 

@@ -71,6 +71,7 @@ class Sweep:
                         self._c.accounts.show(view, conn)
             inspector = conn.inspector
             if inspector is not None:
+                inspector.tire(now)
                 self._calm(conn, inspector, late)
         for conn in expired:
             self._expire(conn, now)
@@ -86,6 +87,7 @@ class Sweep:
             self._lifecycle.rest(conn)
         elif inspector.exchange is None:
             conn.inspector = None
+            conn.half0.stream = conn.half1.stream = None
 
     def _allowed(self, conn: Connection, age: float) -> float:
         dissector = self._c.inspection.by_name.get(conn.protocol)

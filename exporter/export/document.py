@@ -11,7 +11,7 @@ IDENTITY = {
 }
 NOTE = (
     "With Kubernetes' names, `namespace`, `pod` and `workload` are further labels of what has `container`, "
-    "and the histograms have `namespace` and `workload`."
+    "and the histograms have `namespace` and `workload`. `server_address` is there where `--labels` asks for it."
 )
 
 

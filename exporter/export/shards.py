@@ -12,7 +12,7 @@ from exporter import ledgerfile
 from exporter.export import text
 from exporter.export.names import Names, identity_labels
 from exporter.ledgerfile import Entry
-from exporter.metrics import Family, Kind, Merge
+from exporter.metrics import OPTIONAL_LABELS, Family, Kind, Merge
 
 __all__ = ["Block", "Shards"]
 
@@ -114,7 +114,10 @@ def _labels(entry: Entry, names: Names) -> str | None:
     who = identity_labels(family.scope, identity, names)
     if who is None or len(labels) != len(family.labels):
         return None
-    return text.label_text((*who, *zip(family.labels, labels, strict=True)))
+    pairs = list(zip(family.labels, labels, strict=True))
+    if not OPTIONAL_LABELS.isdisjoint(family.labels):
+        pairs = [pair for pair in pairs if pair[1] or pair[0] not in OPTIONAL_LABELS]
+    return text.label_text((*who, *pairs))
 
 
 class Shards:

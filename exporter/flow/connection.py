@@ -56,11 +56,13 @@ def mirror(key: bytes) -> bytes:
 class Rows:
     """The ledger's slots of what one identity sends and receives over one protocol, or to one kind of peer."""
 
-    __slots__ = ("key", "receive", "receive_packets", "transmit", "transmit_packets", "users")
+    __slots__ = ("key", "receive", "receive_packets", "server", "transmit", "transmit_packets", "users")
 
-    def __init__(self, key: tuple[object, ...], transmit: int, receive: int) -> None:
+    def __init__(self, key: tuple[object, ...], transmit: int, receive: int, server: str = "") -> None:
         """Name the byte counters' slots; those of packets are -1 where packets are not exported."""
         self.key = key
+        self.server = server
+        """Of a peer: the label that holds a place among the names."""
         self.transmit = transmit
         self.receive = receive
         self.transmit_packets = -1
@@ -179,7 +181,11 @@ class View:
 
 
 class Connection:
-    """Both directions of a 5-tuple from the first packet to the end. Times are Unix seconds on the capture's clock."""
+    """Both directions of a 5-tuple from the first packet to the end. Times are Unix seconds on the capture's clock.
+
+    `server` is the server's name: by its protocol (then it was `told`), else as its address was looked up; "" where
+    neither is known, or nobody asks.
+    """
 
     __slots__ = (
         "attrs",
@@ -201,10 +207,12 @@ class Connection:
         "protocol",
         "reason",
         "scope",
+        "server",
         "settled",
         "silent",
         "staleness",
         "steady",
+        "told",
         "transport",
         "tunnel",
         "views",
@@ -227,6 +235,7 @@ class Connection:
         self.views: tuple[View, ...] = ()
         self.protocol = ""
         self.tunnel = ""
+        self.server = ""
         self.fresh = False
         """Nothing was said yet, or all that was said is read: inspection begins, or goes on, with the next payload."""
         self.inspector: Inspector | None = None
@@ -236,7 +245,7 @@ class Connection:
         """Nothing but payload is to come (TCP): between the handshake and the first FIN or reset."""
         self.opened = False
         """Its beginning was seen, or it came long enough after our own start: it counts as opened."""
-        self.silent = False
+        self.silent = self.told = False
         self.staleness = 0
         self.watched = 0.0
         self.reason = ""

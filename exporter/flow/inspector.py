@@ -1,20 +1,26 @@
 """Which application protocol a connection speaks, and what it says: probing, then one parser.
 
 All dissectors of the transport are asked about the first bytes, those first whose ports fit; ports prove nothing. What
-answers NO is not asked again. Whatever a dissector raises beside `ParseError` is a counted fault, never more. Probing
-and buffers are bounded; a connection that nobody claims within the budget stays unknown and costs nothing more.
+answers NO is not asked again; of datagrams the first few are asked about one by one, as one may be damaged, or be of a
+conversation's middle. Whatever a dissector raises beside `ParseError` is a counted fault, never more. Probing and
+buffers are bounded; a connection that nobody claims within the budget stays unknown and costs nothing more.
 """
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
+from exporter.attributes import TABLE
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.flow.exchange import Exchange
 from exporter.model import Message
 
-__all__ = ["Budget", "Inspection", "Inspector", "Said"]
+__all__ = ["DATAGRAMS", "Budget", "Inspection", "Inspector", "Said"]
 
 PROBE_BYTES = 4096
+DATAGRAMS = 3
+"""The NO to a datagram is final from this one on: more would find nothing else (measured), and cost what they cost."""
 MAX_ERRORS = 8
 """So many datagrams that are not what they began as, and the flow is none of it."""
 MAX_SKIP = 1 << 58
@@ -32,21 +38,29 @@ NOBODY: Candidates = ((), ())
 class Budget:
     """How much is looked at until a connection counts as unknown."""
 
-    __slots__ = ("bytes", "packets")
+    __slots__ = ("bytes", "packets", "time")
 
-    def __init__(self, packets: int, size: int) -> None:
-        """Allow so many payload packets, and so many bytes of a side."""
+    def __init__(self, packets: int, size: int, time: float = 60.0) -> None:
+        """Allow so many payload packets, so many bytes of a side, and so many seconds."""
         self.packets = packets
         self.bytes = size
+        self.time = time
 
 
 class Inspection:
-    """What all inspectors share: the dissectors by transport and port, the budget, and who counts faults."""
+    """What all inspectors share: the dissectors, the budget, who counts faults, and which attributes are kept."""
 
-    def __init__(self, dissectors: Iterable[Dissector], budget: Budget, fault: Callable[[str], None]) -> None:
-        """Arrange the dissectors; `fault(protocol)` is told of every failed parse."""
+    def __init__(
+        self,
+        dissectors: Iterable[Dissector],
+        budget: Budget,
+        fault: Callable[[str], None],
+        keep: frozenset[str] = frozenset(TABLE),
+    ) -> None:
+        """Arrange the dissectors; `fault(protocol)` is told of every failed parse; other attributes go no further."""
         self.budget = budget
         self.fault = fault
+        self.keep = keep
         self.by_name = {d.name: d for d in dissectors}
         self._plain: dict[str, tuple[Dissector, ...]] = {}
         self._hinted: dict[tuple[str, int], tuple[Dissector, ...]] = {}
@@ -83,6 +97,7 @@ class Inspector:
         "_seen",
         "_shared",
         "_silent",
+        "_since",
         "_switches",
         "active",
         "dissector",
@@ -106,6 +121,8 @@ class Inspector:
         """The sides whose bytes the parser has understood, a bit each."""
         self._seen = 0
         self._silent = 0
+        self._since = 0.0
+        """When it was first noticed that nobody has claimed the connection; 0: not yet."""
         self._switches = 0
         self.active = True
         self.dissector: Dissector | None = None
@@ -183,13 +200,22 @@ class Inspector:
         if not resumes:
             self._give_up()
 
+    def tire(self, now: float) -> None:
+        """Give up what nobody has claimed for the budget's time; to be told the time now and then."""
+        if self._parser is not None or not self.active:
+            return
+        if not self._since:
+            self._since = now
+        elif now - self._since >= self._shared.budget.time:
+            self._give_up()
+
     def close(self, side: int) -> list[Said]:
         """Say that a side sends no more."""
         dissector = self.dissector
         if self._parser is None or dissector is None:
             return []
         try:
-            return [(dissector, message) for message in self._parser.close(side)]
+            return [(dissector, self._kept(message)) for message in self._parser.close(side)]
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
             self._fault()
         return []
@@ -201,7 +227,7 @@ class Inspector:
             return out
         try:
             for message in parser.feed(side, data):
-                out.append((dissector, message))
+                out.append((dissector, self._kept(message)))
                 if message.switch is not None:
                     return out + self._switch(parser, message.switch)
             self._heard |= 1 << side
@@ -214,6 +240,17 @@ class Inspector:
             out = self._as_announced(side, data)
             wrong = wrong and not out
         return out + self._misread(side, data) if wrong else out
+
+    def _kept(self, message: Message) -> Message:
+        """Drop the attributes that are not asked for; the server's name is noted all the same."""
+        attrs, keep = message.attrs, self._shared.keep
+        if not attrs:
+            return message
+        if not self.named and isinstance(name := attrs.get("server.address"), str):
+            self.named = name
+        if attrs.keys() <= keep:
+            return message
+        return msgspec.structs.replace(message, attrs={key: attrs[key] for key in attrs if key in keep})
 
     def _misread(self, side: int, data: bytes) -> list[Said]:
         """Go on after an error: with the next datagram, or with who knows better what a stream's other side speaks."""
@@ -255,8 +292,9 @@ class Inspector:
                 return self._claim(dissector, side, data)
             if answer == MORE:
                 left.append(dissector)
-        other = self._candidates[1 - side]
-        self._candidates = (other, tuple(left)) if side else (tuple(left), other)
+        if self._ends.transport != "udp" or self._seen >= DATAGRAMS:
+            other = self._candidates[1 - side]
+            self._candidates = (other, tuple(left)) if side else (tuple(left), other)
         budget = self._shared.budget
         spent = self._seen >= budget.packets or len(seen) >= min(budget.bytes, PROBE_BYTES)
         if self._announced is not None and (said := self._as_announced(side, data)):
@@ -298,6 +336,7 @@ class Inspector:
         self.dissector = dissector
         self._candidates = NOBODY
         self._seen = self._heard = 0
+        self._since = 0.0
         try:
             self._parser = dissector.parser(self._ends)
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker

@@ -43,10 +43,14 @@ class Question(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A record of the answer section whose data we can read; `data` is a packed address for A and AAAA."""
+    """A record of the answer section whose data we can read; `data` is a packed address for A and AAAA.
+
+    `ttl`, seconds for which it holds, is as it was sent: above 2^31 it means 0 (RFC 2181 section 8).
+    """
 
     name: str
     kind: int
+    ttl: int
     text: str
     data: bytes
 
@@ -256,13 +260,13 @@ def _sections(message: DnsMessage, names: _Names, at: int, *, multicast: bool) -
             message.kinds.add(kind)
             if index < _MAX_ANSWERS and kind in _DATA:
                 text, raw = _DATA[kind](names, at, size)
-                message.answers.append(Answer(name, kind, text, raw))
+                message.answers.append(Answer(name, kind, ttl, text, raw))
         elif index < answers + authority:
             message.authority.add(kind)
         elif kind == OPT:
             message.edns = True
             message.rcode |= ttl >> 24 << 4
         elif multicast and kind in (A, AAAA) and len(message.answers) < _MAX_ANSWERS:
-            message.answers.append(Answer(name, kind, *_DATA[kind](names, at, size)))
+            message.answers.append(Answer(name, kind, ttl, *_DATA[kind](names, at, size)))
         at += size
     return at

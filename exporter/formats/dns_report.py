@@ -19,6 +19,8 @@ STATUSES = frozenset(RCODES.values())
 _ANSWERS = frozenset({0, 3, 6, 7, 8})
 _MAX_SHOWN = 16
 _MAX_FACTS = 32
+_FOREVER = 1 << 31
+"""A time to live from here on means 0 (RFC 2181 section 8)."""
 
 
 def match(message: DnsMessage) -> Match:
@@ -47,7 +49,7 @@ def report(message: DnsMessage, key: Match) -> Message:
         error=message.rcode not in _ANSWERS,
         match=key,
         attrs=attrs,
-        names=_facts(message) if message.answers else (),
+        names=_facts(message, key) if message.answers else (),
     )
 
 
@@ -63,10 +65,13 @@ def _questions(message: DnsMessage) -> dict[str, str | tuple[str, ...]]:
     }
 
 
-def _facts(message: DnsMessage) -> tuple[tuple[bytes, str], ...]:
-    """Give the addresses that the questions' names have, over aliases: under the name that was asked for."""
-    names = {q.name.lower(): q.name for q in message.questions}
-    found: list[tuple[bytes, str]] = []
+def _facts(message: DnsMessage, key: Match) -> tuple[tuple[bytes, str, int], ...]:
+    """Give the addresses that the questions' names have, over aliases: under the name that was asked for.
+
+    Where the question is not repeated, it is that of the query, which `key` has.
+    """
+    names = {q.name.lower(): q.name for q in message.questions} or ({key[1]: key[1]} if key[1] else {})
+    found: list[tuple[bytes, str, int]] = []
     for answer in message.answers:
         if not names:  # mDNS announces without being asked
             asked: str | None = answer.name
@@ -75,7 +80,7 @@ def _facts(message: DnsMessage) -> tuple[tuple[bytes, str], ...]:
         if asked is None:
             continue
         if answer.kind in (A, AAAA):
-            found.append((answer.data, asked))
+            found.append((answer.data, asked, answer.ttl if answer.ttl < _FOREVER else 0))
         elif answer.kind in (CNAME, DNAME):
             names[answer.text.lower()] = asked
     return tuple(found[:_MAX_FACTS])

@@ -35,7 +35,8 @@ def request_attributes(method: str, target: bytes, fields: Fields) -> Attributes
 
 
 def server_attributes(authority: bytes) -> Attributes:
-    """Read `host:port`, each where it is told."""
+    """Read `host:port`, each where it is told; never a user and a password before it."""
+    authority = authority.rpartition(b"@")[2]
     if not authority:
         return {}
     match = _AUTHORITY.fullmatch(authority)

@@ -55,7 +55,18 @@ def test_a_wish_has_all_that_the_configuration_says() -> None:
     wish = source.kernel_wish(whole(**flags, **sizes))
     assert wish[:5] == ("ebpf", "auto", 3, False, False)
     assert wish.sizes[:4] == (64, 65, 131_072, 66)
-    assert source.kernel_wish(whole(**{"capture.source": "ebpf"})).sizes == programs.Wish().sizes
+    usual = source.kernel_wish(whole(**{"capture.source": "ebpf"}))
+    assert (usual.sizes, usual.budget) == (programs.Wish().sizes, programs.Wish().budget)
+
+
+@pytest.mark.parametrize(
+    ("packets", "size", "budget"),
+    [(32, 65_536, (24, 32_768)), (200, 10_000_000, (150, 5_000_000)), (1, 1, (4, 2048))],
+)
+def test_more_is_brought_up_where_more_may_be_looked_at(
+    packets: int, size: int, budget: tuple[int, int]
+) -> None:
+    assert source.kernel_wish(whole(**{"dpi.packets": packets, "dpi.bytes": size})).budget == budget
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,16 @@ FLAGS = [
     (("run", "--web.listen-address", "127.0.0.1:99999"), r"listen-address.*99999"),
     (("run", "--web.telemetry-path", "metrics"), r"telemetry-path"),
     (("run", "--dpi.protocols", "nosuchprotocol"), r"nosuchprotocol"),
+    (("run", "--attributes", "url.pat"), r"attributes: no such attribute: url\.pat; .*url\.path"),
+    (
+        ("replay", "x.pcap", "--attributes=-cookie"),
+        r"attributes: no such attribute: cookie; known are: safe, all",
+    ),
+    (
+        ("run", "--labels", "remote_port"),
+        r"labels: .*server_address:top=N.*remote_port",
+    ),
+    (("run", "--labels", "server_address:top=0"), r"labels: .*server_address:top=N"),
     (("run", "--process.user", "no-such-user"), r"no-such-user"),
     (("run", "superfluous"), r"superfluous"),
     (("nosuchcommand",), r"nosuchcommand"),

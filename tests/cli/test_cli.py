@@ -48,12 +48,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        ([], 2, ("say what to do: one of run, replay, check, metrics, protocols, config, completion; "
+        ([], 2, ("say what to do: one of run, replay, check, metrics, protocols, attributes, config, completion; "
                 "for example: netproc-exporter run")),
-        (["--workers", "2"], 2, ("say what to do: one of run, replay, check, metrics, protocols, config, completion; "
-                                "for example: netproc-exporter run --workers 2")),
+        (["--workers", "2"], 2, ("say what to do: one of run, replay, check, metrics, protocols, attributes, config, "
+                                "completion; for example: netproc-exporter run --workers 2")),
         (["rum"], 2, ("rum: unknown command (did you mean run?); "
-                     "there are run, replay, check, metrics, protocols, config, completion")),
+                     "there are run, replay, check, metrics, protocols, attributes, config, completion")),
         (["run", "--nothing"], 2, "--nothing: unknown flag (see netproc-exporter run --help)"),
         (["run", "--capture.snaplne=5"], 2, ("--capture.snaplne=5: unknown flag (did you mean --capture.snaplen?) "
                                             "(see netproc-exporter run --help)")),
@@ -169,6 +169,13 @@ def test_no_privilege_is_one_line() -> None:
         (["--web.config.file", "/x"], "web.config_file", "/x"),
         (["--flow.timeouts.tcp-time-wait", "1.5"], "flow.timeouts.tcp_time_wait", 1.5),
         (["--dpi.protocols=-http"], "dpi.protocols", ("-http",)),
+        (["--dpi-protocols", "http", "--dpi-protocols", "dns"], "dpi.protocols", ("http", "dns")),
+        (["--labels", "server_address:top=9"], "labels", ("server_address:top=9",)),
+        (
+            ["--attributes", "safe, url.path", "--attributes=-dns.answers"],
+            "attributes",
+            ("safe", "url.path", "-dns.answers"),
+        ),
     ],
 )
 def test_flags(words: list[str], key: str, expected: object) -> None:
@@ -205,6 +212,14 @@ def test_protocols_lists_every_dissector(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["protocols"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert [row.split()[0] for row in rows] == ["PROTOCOL", *(d.name for d in dpi.load())]
+
+
+def test_attributes_lists_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["attributes"]) == 0
+    head, *rows = [row.split(maxsplit=1) for row in capsys.readouterr().out.splitlines()]
+    kept = {name: rest.startswith("yes ") for name, rest in rows}
+    assert head[0] == "ATTRIBUTE"
+    assert (kept["server.address"], kept["url.path"]) == (True, False)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

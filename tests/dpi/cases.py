@@ -65,7 +65,7 @@ def said(message: Message) -> dict[str, Any]:
     if message.attrs:
         found["attrs"] = {k: list(v) if isinstance(v, tuple) else v for k, v in message.attrs.items()}
     if message.names:
-        found["names"] = [f"{ip_address(address)} {name}" for address, name in message.names]
+        found["names"] = [f"{ip_address(address)} {name}" for address, name, _ in message.names]
     if message.certificate is not None:
         each = message.certificate
         found["certificate"] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.dpi import load
 from exporter.errors import ParseError
+from exporter.flow.inspector import DATAGRAMS
 from exporter.model import Message
 
 PROBED = 4096
@@ -41,12 +42,15 @@ def read(pieces: Iterable[Piece], ends: Ends, *, skipping: bool = True, resting:
     waiting: list[Piece] = []
     skips = [0, 0]
     refused: set[tuple[int, str]] = set()
+    asked = 0
     speaks: Dissector | None = None
     for side, data in pieces:
         if reading.parser is None:
             seen[side] = seen[side] + data if ends.transport == "tcp" else data
             waiting.append((side, data))
-            found = _asked(side, seen[side], ends, refused)
+            asked += 1
+            final = ends.transport == "tcp" or asked >= DATAGRAMS
+            found = _asked(side, seen[side], ends, refused if final else set())
             if not found:
                 if ends.transport == "udp":
                     waiting.clear()
@@ -81,7 +85,7 @@ def _asked(side: int, seen: bytes, ends: Ends, refused: set[tuple[int, str]]) ->
         answer = each.probe(side, seen[:PROBED], ends)
         if answer == YES:
             found.append(each)
-        elif answer == NO and ends.transport == "tcp":
+        elif answer == NO:
             refused.add((side, each.name))
     return found
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from exporter import metrics as m
 from exporter.dissector import YES, Dissector, Parser
 from exporter.model import Kind, Message
+from tests.dpi.cases import cases
 from tests.engine import frames as f
 from tests.engine.frames import End, Talk
 from tests.engine.rig import Rig
@@ -211,6 +212,17 @@ def test_the_server_measures_from_its_syn_ack():
     one = Talk(End("192.0.2.1", 50_000), End("10.0.0.1", 80))
     rig = Rig().put(one.c("S")).put(one.s("SA"), gap=0.02).put(one.c("A"), gap=0.3).answer("nginx").settle()
     assert rig.total(m.HANDSHAKE_DURATION, "nginx") == pytest.approx(0.3, abs=1e-4)
+
+
+def test_a_handshake_over_datagrams_is_measured_from_its_first_hello():
+    (case,) = (case for case in cases() if case.name == "DTLS 1.0, resumed")
+    ends = HERE, End("192.0.2.1", 4433)
+    rig = Rig()
+    for side, data in case.data:
+        rig.put(f.datagram(ends[side], ends[1 - side], data), gap=0.01)
+    rig.answer("openssl").settle()
+    assert rig.count(m.HANDSHAKE_DURATION, "openssl") == {("dtls",): 1}
+    assert rig.total(m.HANDSHAKE_DURATION, "openssl") == pytest.approx(0.01 * (len(case.data) - 1), abs=0.011)
 
 
 @pytest.mark.parametrize(("again", "client", "server"), [(0, 0, 0), (1, 1, 0), (2, 1, 1)])

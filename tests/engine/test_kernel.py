@@ -42,7 +42,7 @@ def test_each_end_counts_its_own(rig):
         ("sockets", "receive"),
         ("sockets", "transmit"),
     }
-    assert rig.rows(m.PEER_RECEIVE_BYTES)["curl", ("loopback",)] == 400
+    assert rig.rows(m.PEER_RECEIVE_BYTES)["curl", ("loopback", "")] == 400
 
 
 def test_the_other_end_elsewhere_is_what_was_received_of_it(rig):
@@ -52,7 +52,7 @@ def test_the_other_end_elsewhere_is_what_was_received_of_it(rig):
     assert rig.conn.totals == (3, 180, 3, 3000)
     assert rig.conn.end(0) == (HERE.packed, HERE.port)
     assert rig.by_process() == {"curl": (3000, 180)}
-    assert rig.rows(m.PEER_RECEIVE_BYTES)["curl", ("public",)] == 3000
+    assert rig.rows(m.PEER_RECEIVE_BYTES)["curl", ("public", "")] == 3000
 
 
 def test_the_initiator_is_side_0(rig):
@@ -83,7 +83,7 @@ def test_a_listener_and_an_overflow_are_their_owners_without_a_connection(rig):
     assert not rig.conns
     assert rig.by_process() == {"nginx": (112, 60), "curl": (0, 50_050)}
     assert rig.of(m.TRANSMIT_BYTES, "curl", "unknown", "udp") == 50
-    assert rig.of(m.PEER_TRANSMIT_BYTES, "curl", "unknown") == 50_050
+    assert rig.of(m.PEER_TRANSMIT_BYTES, "curl", "unknown", "") == 50_050
 
 
 def test_what_a_raw_socket_got_of_udp_was_counted_by_another(rig):

@@ -165,6 +165,17 @@ def test_promtool_is_silent(filled):
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_a_label_that_is_there_only_where_it_is_asked_for():
+    shard = Shard()
+    shard.add(m.PEER_TRANSMIT_BYTES, CURL, ("public", ""), 1)
+    shard.add(m.PEER_TRANSMIT_BYTES, CURL, ("public", "a.example"), 2)
+    lines = [
+        line for line in text(renderer(shard)).splitlines() if line.startswith("netproc_peer_transmit_bytes")
+    ]
+    assert sorted("server_address=" in line for line in lines) == [False, True]
+    assert sum('server_address="a.example"} 2' in line for line in lines) == 1
+
+
 @pytest.mark.skipif(find_tool("promtool") is None, reason="no promtool")
 def test_promtool_is_silent_on_every_family():
     worker, identity = Shard(), Shard(origin=Origin.IDENTITY)

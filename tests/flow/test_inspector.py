@@ -4,7 +4,7 @@ import pytest
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.flow.inspector import MAX_SKIP, MAX_SWITCHES, Budget, Inspection, Inspector
+from exporter.flow.inspector import DATAGRAMS, MAX_SKIP, MAX_SWITCHES, Budget, Inspection, Inspector
 from exporter.model import Kind, Message
 
 ENDS = Ends(bytes(4), 40_000, bytes(4), 80)
@@ -148,6 +148,26 @@ def test_datagrams_are_probed_one_by_one():
     assert seen == [b"one", b"two"]
 
 
+@pytest.mark.parametrize(("damaged", "found"), [(DATAGRAMS - 1, True), (DATAGRAMS, False)])
+def test_the_first_datagrams_may_be_damaged(damaged, found):
+    bench = Bench(dissector("a", transports=("udp",)), packets=100, transport="udp")
+    for _ in range(damaged):
+        assert bench.feed(0, b"z") == []
+    assert bench.feed(0, b"a") == [("a", "a")] * found
+
+
+def test_a_flow_of_datagrams_that_nobody_wants_is_given_up_once_both_sides_were_heard():
+    asked = []
+    known = dissector("a", lambda side, *_: asked.append(side) or NO, transports=("udp",))
+    bench = Bench(known, packets=100, transport="udp")
+    for _ in range(20):
+        bench.feed(0, b"z")
+    assert bench.one.active
+    bench.feed(1, b"z")
+    assert not bench.one.active
+    assert asked == [0] * DATAGRAMS + [1]
+
+
 def test_switch_by_name_gives_the_rest_to_the_next():
     bench = Bench(dissector("a"), dissector("b"))
     assert bench.feed(0, b"a /b x y") == [("a", "a"), ("a", "switch"), ("b", "x"), ("b", "y")]
@@ -280,3 +300,31 @@ def test_close_is_said_in_the_dissectors_name():
     bench = Bench(dissector("a"))
     bench.feed(0, b"a")
     assert [(who.name, message.op) for who, message in bench.one.close(1)] == [("a", "closed 1")]
+
+
+def test_what_nobody_claims_in_time_is_given_up():
+    bench = Bench(dissector("abc"))
+    bench.feed(0, b"a")
+    bench.one.tire(1000.0)
+    bench.one.tire(1059.9)
+    assert bench.one.active
+    bench.one.tire(1060.0)
+    assert not bench.one.active
+    assert bench.feed(0, b"bc") == []
+    assert bench.faults == []
+
+
+def test_what_is_claimed_has_all_the_time():
+    bench = Bench(dissector("a"))
+    for now in (1.0, 1000.0):
+        bench.one.tire(now)
+        assert bench.feed(0, b"a") == [("a", "a")]
+
+
+def test_who_is_to_be_recognised_anew_has_its_own_time():
+    bench = Bench(dissector("a"), dissector("bc"))
+    bench.one.tire(1000.0)
+    bench.feed(0, b"a / b")
+    bench.one.tire(1059.0)
+    bench.one.tire(1118.9)
+    assert bench.feed(0, b"c") == [("bc", "b"), ("bc", "c")]
