@@ -56,17 +56,20 @@ class Processes:
         if process is None:
             if not tally.pid or tally.quality == "none" or not self._room():
                 return self._nobody
-            process = self._begin(by, tally.cgroup)
+            process = self._begin(by, tally.cgroup, tally.timestamp)
         process.used = tally.timestamp
         return process
 
-    def _begin(self, by: tuple[int, int], cgroup: int) -> Process:
+    def _begin(self, by: tuple[int, int], cgroup: int, now: float) -> Process:
         process = self._known[by] = Process(*by)
         process.cgroup = cgroup
         if self._c.owners.enabled:
             self._c.owners.whose(process, cgroup)
             self._asked[process.serial] = process
-            self.awaited[process] = None
+            if self.late:  # answers come in their order: not before those
+                self.late[process] = now
+            else:
+                self.awaited[process] = None
         else:
             process.answered = True
         return process
@@ -201,7 +204,7 @@ class Processes:
         """Ask anew about processes whose numbers were held when another worker died."""
         for entry in owed:
             by = (entry.pid, entry.start)
-            process = self._known.get(by) or self._begin(by, entry.cgroup)
+            process = self._known.get(by) or self._begin(by, entry.cgroup, now)
             process.used = now
             self.loose(entry.transport, process, entry.moved)
 

@@ -50,6 +50,18 @@ def test_who_has_a_name_does_not_wait_for_who_has_none(rig):
     assert rig.by_process() == {"curl": (0, 100), "nginx": (60, 0)}
 
 
+def test_who_is_asked_about_after_a_late_one_is_not_waited_for(rig):
+    """The identity process is behind; its answers come in the order of the questions."""
+    rig.turn(*flood(3), answer=False).settle()
+    rig.turn(moved(key(), sent=(1, 100), pid=11), answer=False)
+    assert rig.sockets.complete()
+    rig.tell().settle()
+    assert rig.by_process() == {"curl": (0, 276), "nginx": (0, 100)}
+    rig.names[12] = "dig"
+    rig.turn(moved(key(cookie=9), sent=(1, 7), pid=12), answer=False)
+    assert not rig.sockets.complete()
+
+
 def test_an_end_that_waits_for_its_name_is_not_forgotten(rig):
     """Opened in one turn and closed in the next, both before the name."""
     rig.turn(moved(key(), sent=(1, 100), initiator=1), answer=False).settle()
