@@ -12,7 +12,8 @@ from exporter import metrics as m
 from exporter.engine import kernel_owed
 from exporter.engine.context import Context
 from exporter.engine.kernel_lives import Lives
-from exporter.engine.kernel_processes import COUNTED_TWICE, Processes, counted
+from exporter.engine.kernel_owed import COUNTED_TWICE, counted
+from exporter.engine.kernel_processes import Processes
 from exporter.engine.kernel_reading import Reading
 from exporter.flow.connection import Connection
 from exporter.flow.socket import Process, Socket
@@ -198,7 +199,7 @@ class Sockets:
 
     def owed(self) -> bytes:
         """Give what still waits for a name; it belongs beside a ledger that is published now."""
-        return kernel_owed.write(self.processes.owed())
+        return kernel_owed.write((*self.processes.late, *self.processes.awaited))
 
     def restore(self, owed: bytes, now: float) -> None:
         """Take over what a worker before us had to leave so."""

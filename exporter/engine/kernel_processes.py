@@ -4,22 +4,20 @@ What a process moved is held until it has a name, so its bytes are never counted
 ledger does not wait for that for ever (`press`): then it is published without them, and they go beside it (`owed`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from exporter import metrics as m
 from exporter.engine.accounts import KERNEL
 from exporter.engine.context import Context
-from exporter.engine.kernel_owed import Owed
+from exporter.engine.kernel_owed import Moved, Owed, add
 from exporter.engine.settlement import OWNED, Settlement
 from exporter.flow.connection import UNKNOWN
 from exporter.flow.socket import Process, Socket
 from exporter.model import Answer, IdentityKey, Tally
 
-__all__ = ["COUNTED_TWICE", "Processes", "counted"]
+__all__ = ["Processes"]
 
-COUNTED_TWICE = frozenset({"tcp", "udp"})
-"""Transports of which a raw socket receives copies only."""
 MAX_PROCESSES = 8192
 """Of more at a time, the names are unknown."""
 LOOKS = 64
@@ -153,11 +151,10 @@ class Processes:
             return KERNEL
         return self._c.owners.one(process.owner)[1] if process.owner is not None else UNKNOWN
 
-    def loose(self, transport: str, process: Process, moved: Sequence[int]) -> None:
+    def loose(self, transport: str, process: Process, moved: Moved) -> None:
         """Count what is of no connection: a listener's handshakes, what found the kernel's table full."""
         if not process.answered:
-            held = process.owed.setdefault(transport, [0, 0, 0, 0])
-            held[:] = map(sum, zip(held, moved, strict=True))
+            add(process.owed, transport, moved)
             return
         rows = process.rows.get(transport)
         if rows is None:
@@ -189,17 +186,6 @@ class Processes:
             self._c.owners.whose(process, process.cgroup)
             self._asked[process.serial] = process
 
-    def owed(self) -> Iterable[Owed]:
-        """Give the numbers of connections and others that are still held, by process and transport."""
-        for process in (*self.late, *self.awaited):
-            sums = {transport: list(moved) for transport, moved in process.owed.items()}
-            for tally in process.held:
-                held = sums.setdefault(tally.end.transport, [0, 0, 0, 0])
-                held[:] = map(sum, zip(held, counted(tally), strict=True))
-            for transport, (got, got_size, sent, sent_size) in sums.items():
-                moved = (got, got_size, sent, sent_size)
-                yield Owed(process.pid, process.start, process.cgroup, transport, moved)
-
     def restore(self, owed: Iterable[Owed], now: float) -> None:
         """Ask anew about processes whose numbers were held when another worker died."""
         for entry in owed:
@@ -211,10 +197,3 @@ class Processes:
 
 def _idle(process: Process) -> bool:
     return not process.sockets and not process.held and not process.owed
-
-
-def counted(tally: Tally) -> tuple[int, int, int, int]:
-    """Give packets and bytes received, then sent; what a raw socket got was counted elsewhere (`Tally.copy`)."""
-    if tally.copy and tally.end.transport in COUNTED_TWICE:
-        return 0, 0, tally.sent, tally.sent_size
-    return tally.received, tally.received_size, tally.sent, tally.sent_size

@@ -71,7 +71,7 @@ class Process:
         self.answered = False
         self.held: list[Tally] = []
         """What it moved, until it has a name, or was waited for long enough."""
-        self.owed: dict[str, list[int]] = {}
+        self.owed: dict[str, tuple[int, int, int, int]] = {}
         """The same by transport, of what is of no connection: packets and bytes received, then sent."""
         self.sockets: set[Socket] = set()
         self.rows: dict[str, tuple[Rows, Rows]] = {}
