@@ -9,6 +9,8 @@ KERNEL = 300
 """Nanoseconds a packet (DESIGN section 6)."""
 BUDGETS = {"1000": 3, "10000": 8}
 """Percent of a core."""
+LATE = 2
+"""Seconds from the end of a flood until all of it is on the page."""
 
 
 def run(short: bool) -> dict[str, Value]:
@@ -29,5 +31,6 @@ def run(short: bool) -> dict[str, Value]:
         missing = abs(figures["sent"] - figures["counted"] - figures["lost"])
         found[f"ebpf_{name}_missing_packets"] = Value(missing, "packets", 0)
         found[f"ebpf_{name}_lost_packets"] = Value(figures["lost"], "packets", 0)
+        found[f"ebpf_{name}_late_seconds"] = Value(figures["late"], "s", LATE)
         found[f"ebpf_{name}_rate"] = Value(figures["rate"], "pps")
     return found

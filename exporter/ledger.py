@@ -81,6 +81,8 @@ class Ledger:
         self._workloads = False
         self.turned: int | None = None
         """The last turn of the kernel's counting whose numbers are in `values`; goes with them, and comes back."""
+        self.notes = b""
+        """What was counted up to then and is in no row yet: likewise, and only for who continues after us."""
         for family in metrics.ALL:
             if family.origin is origin:
                 for labels in family.closed:
@@ -253,7 +255,7 @@ class Ledger:
         self._note_series()
         if self._log.wasteful():
             self._log.restart((row.slot, row.key, row.created) for row in self.rows.values())
-        done = self._log.publish(buffer, self.values, self.turned)
+        done = self._log.publish(buffer, self.values, self.turned, self.notes)
         if done:
             for width, slot in self._freed:
                 self._free.setdefault(width, []).append(slot)
@@ -275,7 +277,7 @@ class Ledger:
             for slot, (key, created) in entries.items():
                 self._continue(key, created, snapshot.values[slot : slot + family.width])
         self._log.resume(snapshot)
-        self.turned = snapshot.turned
+        self.turned, self.notes = snapshot.turned, snapshot.notes
         self._seen = array("d", self.values)
         self._before = array("d", self.values)
         self._note_series()

@@ -1,9 +1,11 @@
 """How a ledger lies in a memory file: a header and two halves, written in turns; the latest complete one holds.
 
     header   magic, layout version, size of the file, sequence number of the last publication
-    half     sequence, epoch, length and checksum of the labels, count and checksum of the values, turn; values; labels
+    half     sequence, epoch, length and checksum of the labels, count and checksum of the values, turn, length and
+             checksum of the notes; values; labels; notes, at its end
 
 `turn` is the last one of the kernel's counting that is in the values, plus 1; 0 where nothing was counted there.
+`notes` are the writer's own, for who continues after it: what was counted and stands in no value yet.
 
 The labels are a log: what a publication adds is one chunk, so that nothing is encoded twice, and a reader that knows
 the log up to some length decodes the rest only. A log with too much of the past in it begins anew (a new epoch).
@@ -28,11 +30,11 @@ from exporter.model import IdentityKey
 __all__ = ["Entry", "Labels", "Log", "RefusedError", "Snapshot", "read", "size"]
 
 MAGIC = b"netprocL"
-LAYOUT = 2
+LAYOUT = 3
 HEADER = struct.Struct("<8sQQQ")
 SEQUENCE = struct.Struct("<Q")
 SEQUENCE_AT = 24
-HALF = struct.Struct("<QQQIIIQ")
+HALF = struct.Struct("<QQQIIIQII")
 HALF_SIZE = 64
 FIRST = 4096
 CHUNK = struct.Struct("<I")
@@ -101,6 +103,7 @@ class Snapshot(NamedTuple):
     values: "array[float]"
     turned: int | None
     """The kernel's turn whose numbers are in it, with all before."""
+    notes: bytes = b""
 
 
 def size(limits: Metrics) -> int:
@@ -152,15 +155,18 @@ def read(buffer: memoryview) -> Snapshot:
 def _copy(buffer: memoryview, sequence: int) -> Snapshot | None:
     """Copy a half; None if it is not this publication's, or changed meanwhile."""
     half = _half(buffer, sequence)
-    mark, epoch, length, labels_sum, count, values_sum, turn = HALF.unpack_from(buffer, half.start)
-    if mark != sequence or half.values + 8 * count > half.labels or half.labels + length > half.end:
+    found = HALF.unpack_from(buffer, half.start)
+    mark, epoch, length, labels_sum, count, values_sum, turn, noted, notes_sum = found
+    if mark != sequence or half.values + 8 * count > half.labels or half.labels + length + noted > half.end:
         return None
     values = bytes(buffer[half.values : half.values + 8 * count])
     labels = bytes(buffer[half.labels : half.labels + length])
+    notes = bytes(buffer[half.end - noted : half.end])
     (mark,) = SEQUENCE.unpack_from(buffer, half.start)
-    if mark != sequence or crc32(labels) != labels_sum or crc32(values) != values_sum:
+    sums = crc32(labels), crc32(values), crc32(notes)
+    if mark != sequence or sums != (labels_sum, values_sum, notes_sum):
         return None
-    return Snapshot(sequence, epoch, labels, array("d", values), turn - 1 if turn else None)
+    return Snapshot(sequence, epoch, labels, array("d", values), turn - 1 if turn else None, notes)
 
 
 class Log:
@@ -211,12 +217,15 @@ class Log:
         self._sequence = before.sequence
         self._epoch = max(self._epoch, before.epoch + 1)
 
-    def publish(self, buffer: memoryview, values: "array[float]", turned: int | None = None) -> bool:
+    def publish(
+        self, buffer: memoryview, values: "array[float]", turned: int | None = None, notes: bytes = b""
+    ) -> bool:
         """Write the next half and then name it in the header."""
         self._encode()
         sequence = self._sequence + 1
         half = _half(buffer, sequence)
-        if half.values + 8 * len(values) > half.labels or half.labels + len(self._text) > half.end:
+        room = half.end - half.labels - len(notes)
+        if half.values + 8 * len(values) > half.labels or len(self._text) > room:
             return False
         self._sequence = sequence
         SEQUENCE.pack_into(buffer, half.start, 0)
@@ -226,10 +235,11 @@ class Log:
         with memoryview(values).cast("B") as numbers, memoryview(self._text) as text:
             buffer[half.values : half.values + len(numbers)] = numbers
             buffer[half.labels + done : half.labels + len(text)] = text[done:]
+            buffer[half.end - len(notes) : half.end] = notes
             check = crc32(numbers)
         turn = 0 if turned is None else turned + 1
-        labels = (len(self._text), self._sum)
-        HALF.pack_into(buffer, half.start, 0, self._epoch, *labels, len(values), check, turn)
+        labels, noted = (len(self._text), self._sum), (len(notes), crc32(notes))
+        HALF.pack_into(buffer, half.start, 0, self._epoch, *labels, len(values), check, turn, *noted)
         SEQUENCE.pack_into(buffer, half.start, sequence)
         HEADER.pack_into(buffer, 0, MAGIC, LAYOUT, len(buffer), sequence)
         self._written[sequence & 1] = (self._epoch, len(self._text))

@@ -291,7 +291,7 @@ LOST_EVENTS = Family(
     "Our own messages that found a full queue, by queue.",
     ("source",),
     _NONE,
-    closed=(("identity",), ("events",), ("ebpf",)),
+    closed=(("identity",), ("events",), ("ebpf",), ("unread",)),
 )
 IGNORED_PACKETS = Family(
     "netproc.ignored.packets",
@@ -387,6 +387,7 @@ EVICTIONS = Family(
         ("expectations",),
         ("tombstones",),
         ("kernel_table",),
+        ("new_connections",),
         ("processes",),
         ("names",),
     ),

@@ -23,6 +23,8 @@ OFTEN = 100_000
 WARM, EACH = 4.0, 0.0005
 """Seconds until all connections are known, and none has packets left that inspection may see: in all, and for each."""
 PATIENCE = 60.0
+STEP = 0.2
+"""Seconds between two looks at the page."""
 ROOM = ("--ebpf.flows", "262144", "--ebpf.budgets", "262144", "--flow.limit", "262144")
 SUMS = {
     "full_speed": ((), Load(4_000_000, 0, 1000)),
@@ -41,14 +43,15 @@ def _percent(exporter: Exporter, seconds: float) -> Figures:
 
 
 def _settled(exporter: Exporter, flood: Flood, sent: int) -> Figures:
-    """Wait until all that was sent is counted, or nothing is added any more."""
-    until = time.monotonic() + PATIENCE
+    """Wait until all that was sent is counted, or nothing is added any more: how late is the page?"""
+    over = time.monotonic()
     while True:
-        time.sleep(1)
         counted = exporter.sums(flood.label)["netproc_transmit_bytes_total"] / SIZE
-        if counted >= sent or time.monotonic() > until:
+        late = time.monotonic() - over
+        if counted >= sent or late > PATIENCE:
             lost = exporter.sums()["netproc_lost_packets_total"]
-            return {"sent": sent, "counted": counted, "lost": lost}
+            return {"sent": sent, "counted": counted, "lost": lost, "late": late}
+        time.sleep(STEP)
 
 
 def _moving(exporter: Exporter, flood: Flood, load: Load, form: tuple[float, float]) -> Figures:

@@ -1,7 +1,8 @@
 """A worker's source where the kernel counts: turns, read into the engine and released once they are published.
 
 A turn's numbers enter the ledger together, and the ledger is published only when none of them waits for a name any
-more: so the file holds whole turns, says up to which one, and whoever dies in between has lost and doubled nothing.
+more, or beside those that wait for a late one: so the file holds whole turns, says up to which one, and whoever dies in
+between has lost and doubled nothing. A turn has its limits (`READING`, `TOOK`): a flood does not make the page late.
 """
 
 import time
@@ -18,8 +19,15 @@ from exporter.model import SocketRow
 
 __all__ = ["EbpfPart"]
 
-BATCH, BATCHES = 4096, 16
-"""Packets read at once; and how often before a turn, which takes the whole ring and does not go on for ever."""
+BATCH = 512
+"""Packets read at once: up to 150 µs each, where each is another connection's first."""
+READING = 0.5
+"""Seconds of reading packets before a turn, which takes the whole ring but for a flood."""
+TOOK = 0.5
+"""Seconds that its numbers may take: after a longer turn fewer new connections are taken up in one, else more again."""
+LEAST = 1_024
+HURRIED = 0.2
+"""Of `READING`, where it takes up the fewest."""
 GATHER = 0.02
 """Packets that come up are read so seldom: they bear the kernel's time, and waking for each costs more than reading."""
 
@@ -41,6 +49,8 @@ class EbpfPart:
             own=begun.number("netns"),
         )
         self._sockets = engine.sockets(self._inspect, defect)
+        self._most = self._sockets.room
+        self._sockets.restore(ledger.notes, time.time())
         self._settle = config.flow.settle
         self._turned = 0.0
         self._meters = SocketMeters(ledger, first=self._share[0] == 0)
@@ -66,33 +76,38 @@ class EbpfPart:
             return True
         if now - self._turned < self._settle:
             return False
-        self._sockets.press()
+        self._sockets.press(now)
         return True
 
     def turn(self, now: float) -> None:
         """Take what moved since the last turn; packets that came up before its end are read before it."""
-        self._turned = now
+        until, came = time.time(), time.monotonic()
         tallies = self.source.turn()
         first = next(tallies, None)
-        for _ in range(BATCHES):
-            if self.source.dispatch(self._sockets.sight, BATCH) < BATCH:
-                break
+        reading = time.monotonic() + READING * max(HURRIED, self._sockets.room / self._most)
+        while self.source.dispatch(self._sockets.sight, BATCH) == BATCH and time.monotonic() < reading:
+            pass
+        begun = time.monotonic()
         self._ledger.turned = self.source.turned
-        if first is not None:
-            self._sockets.turned(chain((first,), tallies))
+        self._sockets.turned(chain((first,), tallies) if first is not None else (), until)
         lost = self.source.lost()
         if lost[Health.OVERFLOWS] > self._overflows:
             self._overflows = lost[Health.OVERFLOWS]
             self._sockets.doubt()
         self._meters.lost = lost
+        over = time.monotonic()
+        self._turned = now + over - came  # names are asked for only now
+        room = self._sockets.room
+        self._sockets.room = max(LEAST, room // 2) if over - begun > TOOK else min(self._most, 2 * room)
 
     def complete(self) -> bool:
         """Tell whether the ledger is whole."""
         return self._sockets.complete()
 
     def meter(self) -> None:
-        """Bring the source's own numbers up to date."""
+        """Bring the source's own numbers up to date, and what waits for names."""
         self._meters.read()
+        self._ledger.notes = self._sockets.owed()
 
     def published(self) -> None:
         """The ledger is where a crash cannot lose it: the kernel may forget the turn."""

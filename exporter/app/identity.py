@@ -157,7 +157,9 @@ class Identity:
         self.listings.append((index, list_sockets(self.resolver, time.monotonic())))
 
     def serve(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due; first what a worker's numbers wait for: whose they are."""
+        self.resolver.hear(now)
+        self.answer()
         if now >= self.tell_due:
             try:
                 self.tell(now)
@@ -165,10 +167,14 @@ class Identity:
                 self.stats.errors["failed"] += 1
                 self.tell_due = now + SOON
         self.resolver.work(now)
-        for index, answer in self.resolver.out:
-            self.channels[index].put(answer, keep=answer.final)
-        self.resolver.out.clear()
         self.list(now)
+        self.answer()
+
+    def answer(self) -> None:
+        """Send what was found out. An owner is told once: it waits for a worker that is behind."""
+        for index, answer in self.resolver.out:
+            self.channels[index].put(answer, keep=answer.final or answer.owner is not None)
+        self.resolver.out.clear()
         for channel in self.channels:
             channel.flush()
 

@@ -268,7 +268,7 @@ class Engine:
 
     def reap(self, now: float) -> None:
         """Settle and end what is due; four times a second."""
-        if self._sockets is not None and self._sockets.processes.nameless:
+        if self._sockets is not None and self._sockets.processes.awaited:
             return  # what they hold may be the other ends of these
         self.settlement.due(now)
         self.lifecycle.finish(now)
@@ -286,7 +286,7 @@ class Engine:
             self._offloaded.catch_up()
         self._sweep.sweep(now)
         if self._sockets is not None:
-            self._sockets.processes.sweep(now)
+            self._sockets.sweep(now)
         if self.context.names is not None:
             self.context.names.sweep(now)
         self.context.table.shrink()

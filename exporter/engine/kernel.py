@@ -2,13 +2,17 @@
 
 A tally is one end's. Its numbers go to that end's rows, never to the other's: where both ends of a connection are in
 one namespace there are two tallies, each for its own. One of a known socket and process costs a look-up and a few
-additions; everything else takes the slow path behind it.
+additions; everything else takes the slow path behind it. That has its limit in each turn (`room`): what is beyond is
+its process' all the same, but of no connection, so that a flood of new ones delays nobody's numbers.
 """
 
 from collections.abc import Callable, Iterable
 
+from exporter import metrics as m
+from exporter.engine import kernel_owed
 from exporter.engine.context import Context
 from exporter.engine.kernel_lives import Lives
+from exporter.engine.kernel_owed import COUNTED_TWICE, counted
 from exporter.engine.kernel_processes import Processes
 from exporter.engine.kernel_reading import Reading
 from exporter.flow.connection import Connection
@@ -17,8 +21,10 @@ from exporter.model import Answer, Sight, Tally
 
 __all__ = ["Sockets"]
 
-COUNTED_TWICE = frozenset({"tcp", "udp"})
-"""Transports of which a raw socket receives copies only."""
+ROOM = 16_384
+"""New sockets of a turn that become connections: 60 µs each."""
+HELD = 16_384
+"""Of sockets that are new to us, so many tallies wait for the names of their processes at a time."""
 
 
 class Sockets:
@@ -34,6 +40,14 @@ class Sockets:
         self.processes = Processes(context, lives.settlement)
         self.touched = False
         """A connection has begun, or changed its state or name, since it was last asked."""
+        self.room = self._left = ROOM
+        """So many new sockets in each turn become connections."""
+        self._holding = 0
+        self._since = 0.0
+        """When the last turn ended: who is not known of before that, and comes up only now, is not met any more."""
+        ledger = context.ledger
+        self._evictions = ledger.slot(m.EVICTIONS, None, ("new_connections",))
+        self._unread = ledger.slot(m.LOST_EVENTS, None, ("unread",))
         context.view = Socket
         context.changed = self._changed
         context.accounts.watch_sockets()
@@ -43,6 +57,9 @@ class Sockets:
     def sight(self, sight: Sight) -> None:
         """Read a packet."""
         socket = self._c.sockets.get(sight.end.key)
+        if socket is None and sight.timestamp < self._since:
+            self._c.ledger.values[self._unread] += 1
+            return
         try:
             self._reading.take(sight, socket)
         except Exception:  # noqa: BLE001 - one packet, and a defect of ours: the next one must still be read
@@ -50,8 +67,9 @@ class Sockets:
         if socket is None or sight.end.transport != "tcp":
             self.touched = True  # QUIC's states are read, not told
 
-    def turned(self, tallies: Iterable[Tally]) -> None:
-        """Take what moved in one turn."""
+    def turned(self, tallies: Iterable[Tally], until: float = 0.0) -> None:
+        """Take what moved in one turn, which ended at `until`: packets from before then were read, or are lost."""
+        self._left, self._since = self.room, until
         sockets, strange = self._c.sockets.get, []
         for tally in tallies:
             socket = sockets(tally.end.key)
@@ -65,7 +83,25 @@ class Sockets:
             if process.answered:
                 self._try(tally, process)
             else:
-                process.held.append(tally)
+                self._hold(tally, process)
+
+    def _hold(self, tally: Tally, process: Process) -> None:
+        """Keep a tally until its process has a name; of many new ones only the numbers."""
+        alone = _alone(tally)
+        if alone or (self._holding >= HELD and tally.end.key not in self._c.sockets):
+            self._c.ledger.values[self._evictions] += not alone
+            self.processes.loose(tally.end.transport, process, counted(tally))
+        else:
+            process.held.append(tally)
+            self._holding += 1
+
+    def _room(self) -> bool:
+        """Tell whether one more socket may become known in this turn."""
+        if self._left:
+            self._left -= 1
+            return True
+        self._c.ledger.values[self._evictions] += 1
+        return False
 
     def _try(self, tally: Tally, process: Process) -> None:
         try:
@@ -109,11 +145,8 @@ class Sockets:
         end, key = tally.end, tally.end.key
         socket = self._c.sockets.get(key)
         if socket is None:
-            if _loose(tally):
-                moved = (tally.received, tally.received_size, tally.sent, tally.sent_size)
-                if tally.copy and end.transport in COUNTED_TWICE:
-                    moved = (0, 0, tally.sent, tally.sent_size)
-                self.processes.loose(tally, process, moved)
+            if _loose(tally) or not self._room():
+                self.processes.loose(end.transport, process, counted(tally))
                 return
             socket = self._lives.find(end, tally.scope, tally.timestamp, _initiator(tally))
             if end.transport == "tcp":
@@ -142,22 +175,41 @@ class Sockets:
         return True
 
     def _release(self, process: Process) -> None:
-        if process.answered and process.held:
-            held, process.held = process.held, []
-            for tally in held:
-                self._try(tally, process)
+        """Count what was held for a process' name."""
+        if not process.answered:
+            return
+        held, process.held = process.held, []
+        self._holding -= len(held)
+        for tally in held:
+            self._try(tally, process)
+        owed, process.owed = process.owed, {}
+        for transport, moved in owed.items():
+            self.processes.loose(transport, process, moved)
 
     def complete(self) -> bool:
-        """Tell whether all numbers that came in are in the ledger."""
-        return not self.processes.nameless and not self._settlement.waiting
+        """Tell whether all numbers that came in are in the ledger, or stand beside it (`owed`)."""
+        return not self.processes.awaited and not self._settlement.waiting
 
-    def press(self) -> None:
-        """Enter all that waits, under the names that are known: the next turn is due."""
-        for process in self.processes.give_up():
-            self._release(process)
+    def press(self, now: float) -> None:
+        """Enter all that waits and whose process has a name: the next turn is due."""
+        self.processes.press(now)
         waiting: list[Connection] = list(self._settlement.waiting)
         for conn in waiting:
             self._settlement.settle(conn)
+
+    def owed(self) -> bytes:
+        """Give what still waits for a name; it belongs beside a ledger that is published now."""
+        return kernel_owed.write((*self.processes.late, *self.processes.awaited))
+
+    def restore(self, owed: bytes, now: float) -> None:
+        """Take over what a worker before us had to leave so."""
+        self.processes.restore(kernel_owed.read(owed), now)
+
+    def sweep(self, now: float) -> None:
+        """Forget processes, and give up names that do not come."""
+        for process in self.processes.give_up(now):
+            self._release(process)
+        self.processes.sweep(now)
 
     def _changed(self) -> bool:
         touched, self.touched = self.touched, False
@@ -174,10 +226,17 @@ def _time(tally: Tally) -> float:
 
 def _loose(tally: Tally) -> bool:
     """Tell whether a tally is of no connection: a listener's, what found the table full, a reset after the end."""
-    end = tally.end
-    if end.overflow or not any(end.remote) or (end.transport in COUNTED_TWICE and not end.rport):
+    if _alone(tally):
         return True
-    return end.transport == "tcp" and bool(tally.ended) and not tally.established and tally.initiator < 0
+    return (
+        tally.end.transport == "tcp" and bool(tally.ended) and not tally.established and tally.initiator < 0
+    )
+
+
+def _alone(tally: Tally) -> bool:
+    """Tell whether a tally has no other end."""
+    end = tally.end
+    return end.overflow or not any(end.remote) or (end.transport in COUNTED_TWICE and not end.rport)
 
 
 def _initiator(tally: Tally) -> int:

@@ -1,14 +1,16 @@
 """Whose the tallies are: each process is asked about once, and again answered for after an exec.
 
-What a process moved is held until it has a name, or for as long as whoever drives waits (`press`): so its bytes are
-never counted under a name that it only gets later.
+What a process moved is held until it has a name, so its bytes are never counted under one that it only gets later. The
+ledger does not wait for that for ever (`press`): then it is published without them, and they go beside it (`owed`).
 """
 
+from collections.abc import Iterable
 from itertools import islice
 
 from exporter import metrics as m
 from exporter.engine.accounts import KERNEL
 from exporter.engine.context import Context
+from exporter.engine.kernel_owed import Moved, Owed, add
 from exporter.engine.settlement import OWNED, Settlement
 from exporter.flow.connection import UNKNOWN
 from exporter.flow.socket import Process, Socket
@@ -20,6 +22,8 @@ MAX_PROCESSES = 8192
 """Of more at a time, the names are unknown."""
 LOOKS = 64
 """How many of the oldest are looked at for one to forget."""
+PATIENCE = 30.0
+"""Seconds after which a process that nobody says anything about is `unknown`: identity starts anew in less."""
 IDLE, OVER = 60.0, 5.0
 """Seconds for which a process without sockets is remembered, and one that has ended: its last may be still to come."""
 
@@ -33,8 +37,10 @@ class Processes:
         self._settlement = settlement
         self._known: dict[tuple[int, int], Process] = {}
         self._asked: dict[int, Process] = {}
-        self.nameless: dict[Process, None] = {}
-        """Asked about and not answered yet: these hold tallies."""
+        self.awaited: dict[Process, None] = {}
+        """Asked about and not answered yet: these hold tallies, and the ledger waits for them."""
+        self.late: dict[Process, float] = {}
+        """Likewise, but it does not any more; with the time since when."""
         self._kernel = Process(0, 0)
         self._nobody = Process(0, 0)
         self._kernel.answered = self._nobody.answered = True
@@ -48,9 +54,22 @@ class Processes:
         if process is None:
             if not tally.pid or tally.quality == "none" or not self._room():
                 return self._nobody
-            process = self._known[by] = Process(*by)
-            self._ask(process, tally.cgroup)
+            process = self._begin(by, tally.cgroup, tally.timestamp)
         process.used = tally.timestamp
+        return process
+
+    def _begin(self, by: tuple[int, int], cgroup: int, now: float) -> Process:
+        process = self._known[by] = Process(*by)
+        process.cgroup = cgroup
+        if self._c.owners.enabled:
+            self._c.owners.whose(process, cgroup)
+            self._asked[process.serial] = process
+            if self.late:  # answers come in their order: not before those
+                self.late[process] = now
+            else:
+                self.awaited[process] = None
+        else:
+            process.answered = True
         return process
 
     def _room(self) -> bool:
@@ -58,7 +77,7 @@ class Processes:
         if len(self._known) < MAX_PROCESSES:
             return True
         for process in list(islice(self._known.values(), LOOKS)):
-            if not process.sockets and not process.held:
+            if _idle(process):
                 self._forget(process)
                 return True
         self._c.ledger.values[self._c.ledger.slot(m.EVICTIONS, None, ("processes",))] += 1
@@ -67,17 +86,14 @@ class Processes:
     def _forget(self, process: Process) -> None:
         del self._known[process.pid, process.start]
         self._asked.pop(process.serial, None)
-        self.nameless.pop(process, None)
+        self._wait_no_longer(process)
         self._leave(process)
         self._c.owners.drop(process)
 
-    def _ask(self, process: Process, cgroup: int) -> None:
-        if self._c.owners.enabled:
-            self._c.owners.whose(process, cgroup)
-            self._asked[process.serial] = process
-            self.nameless[process] = None
-        else:
-            process.answered = True
+    def _wait_no_longer(self, process: Process) -> None:
+        process.answered = True
+        self.awaited.pop(process, None)
+        self.late.pop(process, None)
 
     def answer(self, answer: Answer) -> Process | None:
         """Take an answer; give the process that it names, if it is about one."""
@@ -88,8 +104,7 @@ class Processes:
             del self._asked[answer.serial]
             process.serial = 0
         if answer.owner is not None or answer.final:
-            process.answered = True
-            self.nameless.pop(process, None)
+            self._wait_no_longer(process)
         if answer.owner is not None:
             self._leave(process)
             process.owner = answer.owner
@@ -97,12 +112,16 @@ class Processes:
                 self._name(socket, process)
         return process
 
-    def give_up(self) -> list[Process]:
-        """Wait for names no longer; give whose tallies were held for one."""
-        given_up = list(self.nameless)
-        self.nameless.clear()
+    def press(self, now: float) -> None:
+        """Let the ledger wait for names no longer; what is held stays so."""
+        self.late |= dict.fromkeys(self.awaited, now)
+        self.awaited.clear()
+
+    def give_up(self, now: float) -> list[Process]:
+        """Wait no longer for those that were waited for long enough; give them."""
+        given_up = [process for process, since in self.late.items() if now - since > PATIENCE]
         for process in given_up:
-            process.answered = True
+            self._wait_no_longer(process)
         return given_up
 
     def assign(self, socket: Socket, process: Process, quality: str) -> None:
@@ -132,9 +151,11 @@ class Processes:
             return KERNEL
         return self._c.owners.one(process.owner)[1] if process.owner is not None else UNKNOWN
 
-    def loose(self, tally: Tally, process: Process, moved: tuple[int, int, int, int]) -> None:
+    def loose(self, transport: str, process: Process, moved: Moved) -> None:
         """Count what is of no connection: a listener's handshakes, what found the kernel's table full."""
-        transport = tally.end.transport
+        if not process.answered:
+            add(process.owed, transport, moved)
+            return
         rows = process.rows.get(transport)
         if rows is None:
             identity, accounts = self.identity(process, transport), self._c.accounts
@@ -154,7 +175,7 @@ class Processes:
         """Forget who has no sockets and moved nothing for a while."""
         for process in list(self._known.values()):
             ended = process.answered and not process.serial
-            if not process.sockets and not process.held and now - process.used > (OVER if ended else IDLE):
+            if _idle(process) and now - process.used > (OVER if ended else IDLE):
                 self._forget(process)
 
     def repeat(self) -> None:
@@ -162,5 +183,17 @@ class Processes:
         asked = [process for process in self._known.values() if process.serial]
         self._asked.clear()
         for process in asked:
-            self._c.owners.whose(process, 0)
+            self._c.owners.whose(process, process.cgroup)
             self._asked[process.serial] = process
+
+    def restore(self, owed: Iterable[Owed], now: float) -> None:
+        """Ask anew about processes whose numbers were held when another worker died."""
+        for entry in owed:
+            by = (entry.pid, entry.start)
+            process = self._known.get(by) or self._begin(by, entry.cgroup, now)
+            process.used = now
+            self.loose(entry.transport, process, entry.moved)
+
+
+def _idle(process: Process) -> bool:
+    return not process.sockets and not process.held and not process.owed

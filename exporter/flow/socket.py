@@ -46,18 +46,33 @@ class Socket(View):
 class Process:
     """Who sends and receives, by pid and start; asked about once."""
 
-    __slots__ = ("answered", "held", "owner", "pid", "rows", "serial", "sockets", "start", "used")
+    __slots__ = (
+        "answered",
+        "cgroup",
+        "held",
+        "owed",
+        "owner",
+        "pid",
+        "rows",
+        "serial",
+        "sockets",
+        "start",
+        "used",
+    )
 
     def __init__(self, pid: int, start: int) -> None:
         """Know nothing but its number."""
         self.pid = pid
         self.start = start
+        self.cgroup = 0
         self.serial = 0
         """Of the question; 0: no more answers come."""
         self.owner: Owner | None = None
         self.answered = False
         self.held: list[Tally] = []
         """What it moved, until it has a name, or was waited for long enough."""
+        self.owed: dict[str, tuple[int, int, int, int]] = {}
+        """The same by transport, of what is of no connection: packets and bytes received, then sent."""
         self.sockets: set[Socket] = set()
         self.rows: dict[str, tuple[Rows, Rows]] = {}
         """By transport: what it moved that is of no connection."""

@@ -93,12 +93,20 @@ class Inquiries:
         return self.young[0][0] if self.young else None
 
     def work(self, now: float) -> None:
-        """Answer what is new, and look back at some of the rest."""
-        for inquiry in self.new:
-            if self.open.get(inquiry.key) is inquiry:
-                self.look(inquiry, now)
-                self.young.append((now + SETTLED, inquiry))
-        self.new.clear()
+        """Answer what is new, and look back at some of the rest.
+
+        Of whom nobody knows, the kernel may have told what is not read yet: that is waited for.
+        """
+        new, self.new = self.new, []
+        told = self.sources.told
+        for inquiry in new:
+            if self.open.get(inquiry.key) is not inquiry:
+                continue
+            if told and told.behind and self.find(inquiry, now)[0] is None:
+                self.new.append(inquiry)
+                continue
+            self.look(inquiry, now)
+            self.young.append((now + SETTLED, inquiry))
         while self.young and self.young[0][0] <= now:
             self.again(self.young.popleft()[1], now)
         if now - self.turned >= TURN:

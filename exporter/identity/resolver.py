@@ -94,10 +94,14 @@ class Resolver:
 
     # -- work ------------------------------------------------------------------------------------------------------
 
-    def work(self, now: float) -> None:
-        """Look at what is due, and go on with a sweep that others wait for."""
+    def hear(self, now: float) -> None:
+        """Take what the kernel told, and say which processes were asked about: quick, and what numbers wait for."""
         self.listen(now)
         self.inquiries.work(now)
+
+    def work(self, now: float) -> None:
+        """Look at what is due, and go on with a sweep that others wait for."""
+        self.hear(now)
         self.read(now)
         findings = []
         known = (lambda question: self.use(question, now)) if self.sources.told else None

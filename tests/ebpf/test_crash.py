@@ -217,3 +217,32 @@ def test_killed_while_a_name_is_waited_for(begin, talk):
     assert life.sent() == sent * (SIZE + 28)
     rows = {row.key[1].process for row in life.ledger.rows.values() if row.key[0] is m.TRANSMIT_BYTES}
     assert "mine" in rows
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_while_a_name_is_late(begin, talk, monkeypatch, step, again):
+    """Turns are published without the numbers that wait for it: they come back with the ledger, again and again."""
+    life = begin()
+    life.second()
+    sent = 0
+    for _ in range(again):
+        life.answers = False
+        for _ in range(3):
+            sent += talk(5)
+            life.second()
+        assert not life.sent()
+        assert life.ledger.notes
+        sent += talk(5)
+        with monkeypatch.context() as patch, pytest.raises(KilledError):  # noqa: PT012 - it dies in one of these
+            STEPS[step](life, patch)
+            life.second()
+            life.second()
+        life = begin()
+    sent += talk(5)
+    for _ in range(3):
+        life.second()
+    assert life.sent() == sent * (SIZE + 28)
+    assert not life.ledger.notes
+    rows = {row.key[1].process for row in life.ledger.rows.values() if row.key[0] is m.TRANSMIT_BYTES}
+    assert "unknown" not in rows

@@ -97,7 +97,7 @@ class Counted(Rig):
         """What a worker does before it publishes."""
         self.engine.reap(self.now)
         if not self.sockets.complete():
-            self.sockets.press()
+            self.sockets.press(self.now)
         self.engine.reap(self.now)
         self.engine.tick(self.now)
         return self

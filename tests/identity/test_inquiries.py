@@ -110,6 +110,21 @@ def test_who_is_gone_is_known_from_what_was_told(tree):
     assert made.ask(7, 300, serial=3)[0].owner is None
 
 
+def test_nobody_is_unknown_while_there_is_more_to_read(tree):
+    """On a busy machine the question is here before what the kernel told of a process that is gone already."""
+    made = Made(tree)
+    made.told.behind = True
+    made.inquiries.ask(0, Whose(1, 7, 100))
+    made.inquiries.ask(0, Whose(2, 8, 100))
+    made.inquiries.work(made.now)
+    assert not made.out
+    made.tell(7, "curl")
+    made.inquiries.work(made.now)
+    made.told.behind = False
+    answers = {answer.serial: answer.owner and answer.owner.process for answer in made.later(0)}
+    assert answers == {1: "curl", 2: None}
+
+
 def test_an_exec_is_answered_again_until_gone(tree):
     tree.process(7, exe="/bin/sh")
     made = Made(tree)
