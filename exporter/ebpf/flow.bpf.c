@@ -116,7 +116,15 @@ static __always_inline __u32 wanted(struct __sk_buff *skb, const struct packet *
 		return 0;
 	}
 	if (!key->rport && packet->transport == IPPROTO_TCP) { /* a listener: handshakes, up to its share */
-		if (!flow->left.packets[way] || flow->raw) /* a reset by the kernel tells its other end enough */
+		if (flow->raw) /* a reset by the kernel tells its other end enough */
+			return 0;
+		/* Data may end a handshake: whoever accepts waits for it, or the acknowledgement was lost or overtaken. */
+		if (payload && flow->left.bytes[way]) {
+			allowed = payload < flow->left.bytes[way] ? payload : flow->left.bytes[way];
+			take(&flow->left, way, allowed);
+			return packet->header + allowed;
+		}
+		if (!flow->left.packets[way])
 			return 0;
 		take(&flow->left, way, 0);
 		return packet->header;

@@ -55,6 +55,7 @@ struct budget {
 	__u32 bytes[WAYS];
 };
 #define UNLIMITED 0xffffffff
+#define LISTENER_BYTES (1 << 20) /* of what is said with a handshake's last segment, each listener and turn */
 _Static_assert(sizeof(struct budget) == 16, "budget");
 
 struct flow {
