@@ -4,8 +4,8 @@ from functools import partial
 
 from tests.e2e.live.place import ADDRESS, Case, Place
 
-CLEAR, H2C, OLD, NEW = 18080, 18081, 18443, 18444
-"""Ports: HTTP/1.1, HTTP/2 by prior knowledge, TLS 1.2, TLS 1.3 with HTTP/2 in it."""
+CLEAR, DEFERRED, H2C, OLD, NEW = 18080, 18082, 18081, 18443, 18444
+"""Ports: HTTP/1.1, twice, HTTP/2 by prior knowledge, TLS 1.2, TLS 1.3 with HTTP/2 in it."""
 NGINX = """
 user www-data;
 worker_processes 1;
@@ -19,6 +19,7 @@ http {{
     root {folder}/www;
     ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;
     server {{ listen {CLEAR}; }}
+    server {{ listen {DEFERRED} deferred; }}
     server {{ listen {H2C} http2; }}
     server {{ listen {OLD} ssl; ssl_protocols TLSv1.2; }}
     server {{ listen {NEW} ssl http2; ssl_protocols TLSv1.3; }}
@@ -53,7 +54,7 @@ def nginx(place: Place) -> None:
     (folder / "www" / "page").chmod(0o644)
     certificate(place, str(folder))
     config = folder / "nginx.conf"
-    ports = {"CLEAR": CLEAR, "H2C": H2C, "OLD": OLD, "NEW": NEW}
+    ports = {"CLEAR": CLEAR, "DEFERRED": DEFERRED, "H2C": H2C, "OLD": OLD, "NEW": NEW}
     config.write_text(NGINX.format(folder=folder, **ports))
     place.start(place.own("nginx"), "-p", folder, "-c", config, "-g", "daemon off;")
     place.listens(NEW)
@@ -83,6 +84,12 @@ def secure(place: Place, port: int) -> None:
         curl(place, "--http2", "-o", "/dev/null", f"https://{ADDRESS}:{port}/page")
 
 
+def deferred(place: Place) -> None:
+    """Connections that the server is only told of when their request is there."""
+    for _ in range(TIMES):
+        curl(place, "--http1.1", "-o", "/dev/null", f"http://{ADDRESS}:{DEFERRED}/page")
+
+
 def streams(place: Place) -> None:
     """The same, over connections of their own: this curl ends with an error where it uses one again."""
     version = "--http2-prior-knowledge"
@@ -110,6 +117,15 @@ OLD_TLS, NEW_TLS = (
 """HTTP/1.1 in the first, HTTP/2 in the other."""
 CASES = [
     Case("HTTP/1.1", "http", "nginx", nginx, pages, DID, {("http", "1.1"): 3}),
+    Case(
+        "HTTP/1.1, deferred accept",
+        "http",
+        "nginx",
+        nginx,
+        deferred,
+        {("GET", "2xx"): TIMES},
+        {("http", "1.1"): TIMES},
+    ),
     Case("HTTP/2", "http2", "nginx", nginx, streams, DID, {("http2", "2"): 5}),
     OLD_TLS,
     NEW_TLS,
