@@ -100,7 +100,7 @@ static __always_inline __u32 wanted(struct __sk_buff *skb, const struct packet *
 {
 	__u32 payload = packet->size - packet->header, allowed;
 	struct budget *left;
-	__u8 first = 0;
+	__u8 first = 0, answers = 0;
 
 	if (flow->quiet)
 		return 0;
@@ -129,8 +129,16 @@ static __always_inline __u32 wanted(struct __sk_buff *skb, const struct packet *
 		take(&flow->left, way, 0);
 		return packet->header;
 	}
-	if (payload && flow->left.packets[way] && flow->left.bytes[way]) {
-		allowed = payload < flow->left.bytes[way] ? payload : flow->left.bytes[way];
+	if (payload && flow->left.packets[way]) {
+		answers = flow->side && flow->side != way + 1;
+		flow->side = way + 1;
+	}
+	if (payload && flow->left.packets[way] > (answers ? 0 : ANSWERS) && (answers || flow->left.bytes[way])) {
+		allowed = flow->left.bytes[way];
+		if (answers && allowed < BEGINNING)
+			allowed = BEGINNING;
+		if (allowed > payload)
+			allowed = payload;
 		take(&flow->left, way, allowed);
 		left = bpf_map_lookup_elem(&budgets, key);
 		if (left)

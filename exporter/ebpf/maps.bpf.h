@@ -162,6 +162,10 @@ static __always_inline void allow(struct flow *fresh, const struct key *key)
 		fresh->left = whole;
 		return;
 	}
+	if (settings.packets) {
+		whole.packets[RECEIVE] += ANSWERS;
+		whole.packets[TRANSMIT] += ANSWERS;
+	}
 	left = bpf_map_lookup_elem(&budgets, key);
 	fresh->left = left ? *left : whole;
 	if (!left)
