@@ -36,7 +36,7 @@ REQUEST = (
     "-days",
     "2",
 )
-PAGE = 2_000
+PAGE = 100_000
 TIMES = 3
 
 
