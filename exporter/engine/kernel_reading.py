@@ -152,23 +152,25 @@ class Reading:
         else:
             place = sight.scope, packet.dst + packet.src + PORTS(packet.dport, packet.sport)
         knock = self._knocks.get(place)
+        early = bool(packet.length) and not sight.sent
+        if knock is None:
+            if not packet.flags & SYN and not early:
+                return
+            if len(self._knocks) >= MAX_KNOCKS:
+                self._early -= len(self._knocks.pop(next(iter(self._knocks))).early)
+            knock = self._knocks[place] = Knock()
         if packet.flags & SYN:
-            if knock is None:
-                if len(self._knocks) >= MAX_KNOCKS:
-                    self._early -= len(self._knocks.pop(next(iter(self._knocks))).early)
-                knock = self._knocks[place] = Knock()
             if packet.flags & ACK and sight.sent:
                 if knock.asked:
                     knock.again += 1  # whose answer comes is not known (Karn)
                 knock.asked = sight.timestamp
             elif not sight.sent:
                 knock.next = packet.seq + 1 & MASK
-        elif knock is not None and packet.flags & ACK and knock.asked:
-            if not knock.again:
-                knock.took = max(sight.timestamp - knock.asked, 1e-9)
-            if packet.length and self._early < MAX_EARLY:
-                self._early += 1
-                knock.early += ((sight.timestamp, packet),)
+        elif packet.flags & ACK and knock.asked and not knock.again:
+            knock.took = max(sight.timestamp - knock.asked, 1e-9)
+        if early and self._early < MAX_EARLY:
+            self._early += 1
+            knock.early += ((sight.timestamp, packet),)
 
     def _greet(self, conn: Connection, socket: Socket, sight: Sight, packet: Packet) -> None:
         """Take a client's SYN, or the SYN-ACK that comes back to it."""

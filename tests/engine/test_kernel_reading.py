@@ -101,6 +101,17 @@ def test_data_may_end_the_handshake(rig, order, at_listener):
     assert rig.count(m.HANDSHAKE_DURATION, "nginx") == {("tcp",): 1}
 
 
+def test_data_may_end_a_handshake_of_which_nothing_came_up(rig):
+    """A listener brings up so many segments a turn, and no more."""
+    talk = Talk(THERE, HERE)
+    talk.handshake()
+    rig.see(key(HERE, ANY, 3), talk.c("PA", GET), sent=False)
+    rig.see(key(HERE, THERE, 4), talk.s("PA", OK % 0), sent=True)
+    assert rig.conn.initiator == 0
+    rig.turn(moved(key(HERE, THERE, 4), pid=11, initiator=0)).settle()
+    assert requests(rig) == {("nginx", "server", "2xx"): 1}
+
+
 def test_what_waits_at_a_listener_is_bounded(rig):
     listener = key(HERE, ANY, 3)
     for number in range(MAX_KNOCKS + 10):
