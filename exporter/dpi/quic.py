@@ -155,7 +155,7 @@ class _Quic(Datagrams):
             elif kind == SERVER_HELLO and side != self._client:
                 chosen = ServerHello(body)
                 self._resumed = chosen.psk
-                found.append(server_hello(chosen))
+                found.append(notice("server_hello", server_hello(chosen).attrs))  # the version is QUIC's
 
 
 DISSECTOR = Dissector(

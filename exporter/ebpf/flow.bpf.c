@@ -100,7 +100,7 @@ static __always_inline __u32 wanted(struct __sk_buff *skb, const struct packet *
 {
 	__u32 payload = packet->size - packet->header, allowed;
 	struct budget *left;
-	__u8 first = 0;
+	__u8 first = 0, answers = 0;
 
 	if (flow->quiet)
 		return 0;
@@ -116,13 +116,29 @@ static __always_inline __u32 wanted(struct __sk_buff *skb, const struct packet *
 		return 0;
 	}
 	if (!key->rport && packet->transport == IPPROTO_TCP) { /* a listener: handshakes, up to its share */
-		if (!flow->left.packets[way] || flow->raw) /* a reset by the kernel tells its other end enough */
+		if (flow->raw) /* a reset by the kernel tells its other end enough */
+			return 0;
+		/* Data may end a handshake: whoever accepts waits for it, or the acknowledgement was lost or overtaken. */
+		if (payload && flow->left.bytes[way]) {
+			allowed = payload < flow->left.bytes[way] ? payload : flow->left.bytes[way];
+			take(&flow->left, way, allowed);
+			return packet->header + allowed;
+		}
+		if (!flow->left.packets[way])
 			return 0;
 		take(&flow->left, way, 0);
 		return packet->header;
 	}
-	if (payload && flow->left.packets[way] && flow->left.bytes[way]) {
-		allowed = payload < flow->left.bytes[way] ? payload : flow->left.bytes[way];
+	if (payload && flow->left.packets[way]) {
+		answers = flow->side && flow->side != way + 1;
+		flow->side = way + 1;
+	}
+	if (payload && flow->left.packets[way] > (answers ? 0 : ANSWERS) && (answers || flow->left.bytes[way])) {
+		allowed = flow->left.bytes[way];
+		if (answers && allowed < BEGINNING)
+			allowed = BEGINNING;
+		if (allowed > payload)
+			allowed = payload;
 		take(&flow->left, way, allowed);
 		left = bpf_map_lookup_elem(&budgets, key);
 		if (left)

@@ -37,7 +37,7 @@ UNLIMITED = 0xFFFFFFFF
 KEY = Struct("=Q16s16sHHBBBx")
 COUNT = Struct("=4Q")
 BUDGET = Struct("=2I2I")
-FLOW = Struct("=4Q4QQQQQII4IIHBBBBBxI")
+FLOW = Struct("=4Q4QQQQQII4IIHBBBBBBI")
 OWNER = Struct("=QQQIIIBBBx")
 FRAME = Struct("=Q48sQIIIHBx")
 PROCESS = Struct("=IIQQQQII16s64s")
@@ -58,7 +58,7 @@ FIELDS: dict[str, tuple[Struct, tuple[str, ...]]] = {
     "flow": (
         FLOW,
         _fields(
-            "way last netns start cgroup tgid uid left retransmits states state origin error raw quiet pad space"
+            "way last netns start cgroup tgid uid left retransmits states state origin error raw quiet side space"
         ),
     ),
     "owner": (OWNER, _fields("netns start cgroup tgid uid space origin said changes pad")),

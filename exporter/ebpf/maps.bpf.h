@@ -158,8 +158,13 @@ static __always_inline void allow(struct flow *fresh, const struct key *key)
 	if (!key->rport) {
 		/* No connection: limited by turn, so that a flood of beginnings fills nothing. */
 		whole.packets[RECEIVE] = whole.packets[TRANSMIT] = settings.listener;
+		whole.bytes[RECEIVE] = settings.bytes ? LISTENER_BYTES : 0;
 		fresh->left = whole;
 		return;
+	}
+	if (settings.packets) {
+		whole.packets[RECEIVE] += ANSWERS;
+		whole.packets[TRANSMIT] += ANSWERS;
 	}
 	left = bpf_map_lookup_elem(&budgets, key);
 	fresh->left = left ? *left : whole;

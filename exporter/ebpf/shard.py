@@ -50,6 +50,7 @@ class Flow(NamedTuple):
     error: int
     raw: int
     quiet: int
+    side: int
     space: int
     """The network namespace's inode; 0: look who else has this cookie."""
 

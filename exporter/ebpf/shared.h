@@ -55,6 +55,9 @@ struct budget {
 	__u32 bytes[WAYS];
 };
 #define UNLIMITED 0xffffffff
+#define ANSWERS 16 /* packets that are left for what begins an answer, when something long has spent the rest */
+#define BEGINNING 2048 /* bytes of such a packet */
+#define LISTENER_BYTES (1 << 20) /* of what is said with a handshake's last segment, each listener and turn */
 _Static_assert(sizeof(struct budget) == 16, "budget");
 
 struct flow {
@@ -73,7 +76,7 @@ struct flow {
 	__u8 error; /* why the socket ended: an errno, or 0 */
 	__u8 raw;   /* a raw socket: what it receives are copies, of TCP and UDP counted elsewhere too */
 	__u8 quiet; /* nothing of it is brought up: its owner is in the map `quiet` */
-	__u8 pad;
+	__u8 side;  /* 1 + the way of the last payload of this turn; 0: there was none */
 	__u32 space; /* the network namespace by its inode; 0: not known, see who else has this cookie */
 };
 _Static_assert(sizeof(struct flow) == 136, "flow");

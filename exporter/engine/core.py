@@ -228,7 +228,7 @@ class Engine:
         ):  # cut off by the snap length: half a datagram would only mislead
             inspector.lost(half.side)
         else:
-            self._messages.take(conn, half.side, now, inspector.feed(half.side, packet.payload))
+            self._messages.take(conn, now, inspector.feed(half.side, packet.payload))
             inspector.skip(half.side)
             self.lifecycle.rest(conn)
         self._unread(conn)

@@ -12,6 +12,7 @@ from exporter.engine.kernel_lives import Lives
 from exporter.engine.segments import Segments
 from exporter.errors import UndecodableError
 from exporter.flow.connection import Connection, Half
+from exporter.flow.serial import MASK
 from exporter.flow.socket import Socket
 from exporter.model import ACK, SYN, End, Packet, Sight
 
@@ -27,10 +28,29 @@ RAW = 101
 """LINKTYPE_RAW: from the network header on."""
 MAX_KNOCKS = 8192
 """Handshakes at listeners that are under way."""
+MAX_EARLY = 512
+"""Segments with data that wait for their connection; further ones are not read."""
 IDLE = 64
 """So many packets of a turn that nobody wanted to read: something large is under way, which nobody will."""
 CALM = 64
 """At most so many packets moved in a turn: it is over, and the next request may come."""
+
+
+class Knock:
+    """A handshake at a listener. `asked`: when the SYN-ACK was sent; `again`: how often more; `took`: until its answer.
+
+    `next`: the sequence number that follows the client's SYN. `early`: segments with data that came before the socket
+    was there. One of them made it: the acknowledgement was lost or overtaken, or whoever accepts waits for data.
+    """
+
+    __slots__ = ("again", "asked", "early", "next", "took")
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self.asked = self.took = 0.0
+        self.again = 0
+        self.next = -1
+        self.early: tuple[tuple[float, Packet], ...] = ()
 
 
 class Reading:
@@ -43,8 +63,10 @@ class Reading:
         self._datagram = datagram
         self._inspect = inspect
         self._decoder = Decoder(tunnels=False, fragments=1)
-        self._knocks: dict[tuple[int, bytes], list[float]] = {}
-        """By namespace and ends: when the SYN-ACK was sent, how often again, and how long its answer took."""
+        self._knocks: dict[tuple[int, bytes], Knock] = {}
+        """By namespace and ends."""
+        self._early = 0
+        """Segments with data that wait for their connection."""
 
     def take(self, sight: Sight, socket: Socket | None) -> None:
         """Read a packet; `socket` is whose it is, if it is known."""
@@ -107,8 +129,21 @@ class Reading:
     def met(self, socket: Socket, end: End, scope: int) -> None:
         """A socket has its connection: what was seen of its handshake, at its listener, belongs to it."""
         knock = self._knocks.pop(_place(end, scope), None) if self._knocks else None
-        if knock is not None and knock[2] and socket.conn is not None:
-            self._handshake(socket.conn, socket, knock[2])
+        if knock is None:
+            return
+        self._early -= len(knock.early)
+        conn = socket.conn
+        if conn is None:
+            return
+        if knock.took:
+            self._handshake(conn, socket, knock.took)
+        if not socket.reads:
+            return
+        half = conn.half1 if socket.side == 0 else conn.half0
+        if half.stream is None and half.next < 0:
+            half.next = knock.next
+        for timestamp, packet in knock.early:
+            self._segments.read(half, timestamp, packet, sent=False)
 
     def _knock(self, sight: Sight, packet: Packet) -> None:
         """Take a handshake's segment at a listener, whose own end measures from its SYN-ACK to the answer."""
@@ -117,17 +152,25 @@ class Reading:
         else:
             place = sight.scope, packet.dst + packet.src + PORTS(packet.dport, packet.sport)
         knock = self._knocks.get(place)
+        early = bool(packet.length) and not sight.sent
+        if knock is None:
+            if not packet.flags & SYN and not early:
+                return
+            if len(self._knocks) >= MAX_KNOCKS:
+                self._early -= len(self._knocks.pop(next(iter(self._knocks))).early)
+            knock = self._knocks[place] = Knock()
         if packet.flags & SYN:
-            if knock is None:
-                if len(self._knocks) >= MAX_KNOCKS:
-                    del self._knocks[next(iter(self._knocks))]
-                knock = self._knocks[place] = [0.0, 0.0, 0.0]
             if packet.flags & ACK and sight.sent:
-                if knock[0]:
-                    knock[1] += 1  # sent again: whose answer comes is not known (Karn)
-                knock[0] = sight.timestamp
-        elif knock is not None and packet.flags & ACK and knock[0] and not knock[1]:
-            knock[2] = max(sight.timestamp - knock[0], 1e-9)
+                if knock.asked:
+                    knock.again += 1  # whose answer comes is not known (Karn)
+                knock.asked = sight.timestamp
+            elif not sight.sent:
+                knock.next = packet.seq + 1 & MASK
+        elif packet.flags & ACK and knock.asked and not knock.again:
+            knock.took = max(sight.timestamp - knock.asked, 1e-9)
+        if early and self._early < MAX_EARLY:
+            self._early += 1
+            knock.early += ((sight.timestamp, packet),)
 
     def _greet(self, conn: Connection, socket: Socket, sight: Sight, packet: Packet) -> None:
         """Take a client's SYN, or the SYN-ACK that comes back to it."""

@@ -38,14 +38,14 @@ class Messages:
         self._versions: dict[tuple[str, str], Event] = {}
         self._labels: dict[tuple[str, str, str], tuple[str, str, str]] = {}
 
-    def take(self, conn: Connection, side: int, now: float, said: list[Said]) -> None:
-        """Take what one side said."""
+    def take(self, conn: Connection, now: float, said: list[Said]) -> None:
+        """Take what was said: where one side's bytes told what the other's were before, by both sides."""
         inspector = conn.inspector
         if inspector is None or inspector.dissector is None:
             return
         if inspector.named and not conn.told and self._c.names is not None:
             self._settlement.told(conn, inspector.named)  # before the protocol's name, which may settle it
-        for dissector, message in said:
+        for dissector, message, side in said:
             if dissector.name != conn.protocol:
                 self._speaks(conn, inspector, dissector)
             if message.expect:
@@ -69,7 +69,7 @@ class Messages:
         if message.attrs and self._c.sink is not None:  # nobody else reads them
             _merge(conn, message)
         if message.version:
-            self.later(conn, self._version(conn.protocol, message.version))
+            self._agreed(conn, (conn.protocol, message.version))
         if message.certificate is not None:
             self._certificate(conn, inspector.named, message.certificate)
         if message.kind is Kind.NOTICE:
@@ -127,14 +127,16 @@ class Messages:
             labels = self._labels.setdefault(labels, labels)
             self.later(conn, (self._outcome, ALL, (labels, (outcome.side, outcome.error, outcome.duration))))
 
-    def _version(self, protocol: str, version: str) -> Event:
-        key = (protocol, version)
-        event = self._versions.get(key)
+    def _agreed(self, conn: Connection, version: tuple[str, str]) -> None:
+        """Count a connection by its protocol's version, once: many protocols say it with every message."""
+        event = self._versions.get(version)
         if event is None:
-            event = (self._c.accounts.version, ALL, key)
+            event = (self._c.accounts.version, ALL, version)
             if len(self._versions) < MAX_VERSIONS:
-                self._versions[key] = event
-        return event
+                self._versions[version] = event
+        if event != conn.version:
+            conn.version = event
+            self.later(conn, event)
 
     def later(self, conn: Connection, event: Event) -> None:
         """Account for something as soon as the views' names are known: now, if they are."""

@@ -262,7 +262,7 @@ class Segments:
             return
         half.stream = None
         if conn.inspector is not None:
-            self._messages.take(conn, side, now, conn.inspector.close(side))
+            self._messages.take(conn, now, conn.inspector.close(side))
 
     def _deliver(self, conn: Connection, half: Half, now: float, pieces: list[bytes | int]) -> None:
         """Feed what is in order, and ask after each piece how much of what follows is wanted."""
@@ -281,7 +281,7 @@ class Segments:
                 stream.skip -= passed
                 piece = piece[passed:]  # noqa: PLW2901 - the rest of the same piece
             if piece:
-                self._messages.take(conn, side, now, inspector.feed(side, piece))
+                self._messages.take(conn, now, inspector.feed(side, piece))
                 if inspector.switched:
                     inspector.switched = False
                     _want_all(conn)

@@ -215,6 +215,7 @@ class Connection:
         "told",
         "transport",
         "tunnel",
+        "version",
         "views",
         "watched",
     )
@@ -233,19 +234,17 @@ class Connection:
         self.local = 0
         """Bit 0: side 0 is ours; bit 1: side 1."""
         self.views: tuple[View, ...] = ()
-        self.protocol = ""
-        self.tunnel = ""
+        self.protocol = self.tunnel = ""
         self.server = ""
         self.fresh = False
         """Nothing was said yet, or all that was said is read: inspection begins, or goes on, with the next payload."""
         self.inspector: Inspector | None = None
         self.attrs: dict[str, str | list[str]] | None = None
-        self.settled = False
+        self.settled = self.silent = self.told = False
         self.steady = False
         """Nothing but payload is to come (TCP): between the handshake and the first FIN or reset."""
         self.opened = False
         """Its beginning was seen, or it came long enough after our own start: it counts as opened."""
-        self.silent = self.told = False
         self.staleness = 0
         self.watched = 0.0
         self.reason = ""
@@ -254,6 +253,8 @@ class Connection:
         """Why it never became a connection: `refused`, `timeout`, `unreachable`."""
         self.pending: list[Event] | None = None
         """What waits for the owner's name."""
+        self.version: Event | None = None
+        """That it speaks the version that was said last."""
         self.fin: list[int] | None = None
         """The sequence numbers just past each side's FIN; -1: none yet."""
         self.handshake: list[float] | None = None

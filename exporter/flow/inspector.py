@@ -28,8 +28,9 @@ BOTH = 3
 MAX_SWITCHES = 8
 """Changes of protocol on one connection; more are no conversation."""
 
-Said = tuple[Dissector, Message]
-"""A message, and who read it: one segment may end one protocol and begin the next."""
+Said = tuple[Dissector, Message, int]
+"""A message, who read it, and whose it is: one segment may end one protocol and begin the next, or tell what the other
+side's was."""
 
 Candidates = tuple[tuple[Dissector, ...], tuple[Dissector, ...]]
 NOBODY: Candidates = ((), ())
@@ -215,7 +216,7 @@ class Inspector:
         if self._parser is None or dissector is None:
             return []
         try:
-            return [(dissector, self._kept(message)) for message in self._parser.close(side)]
+            return [(dissector, self._kept(message), side) for message in self._parser.close(side)]
         except Exception:  # noqa: BLE001 - a dissector's defect must not end the worker
             self._fault()
         return []
@@ -227,7 +228,7 @@ class Inspector:
             return out
         try:
             for message in parser.feed(side, data):
-                out.append((dissector, self._kept(message)))
+                out.append((dissector, self._kept(message), side))
                 if message.switch is not None:
                     return out + self._switch(parser, message.switch)
             self._heard |= 1 << side

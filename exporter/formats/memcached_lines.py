@@ -75,9 +75,18 @@ _FOREIGN = re.compile(rb" [A-Za-z]{3,}/\d\.\d *\r?\n")
 _BEGINNINGS = frozenset(word[:size] for word in OPERATIONS for size in range(len(word) + 1))
 _STRONG_REPLY = re.compile(
     rb"VALUE %(key)s \d{1,10} \d{1,10}(?: \d{1,20})?\r\n|STAT [a-z_:0-9]+ [!-~]+\r\n(?:STAT [a-z]|END\r\n)"
-    rb"|VERSION \d+\.\d+\.\d+[!-~]*\r\n|STORED\r\n|NOT_STORED\r\n|SERVER_ERROR [ -~]*\r\n" % {b"key": _KEY}
+    rb"|VERSION \d+\.\d+\.\d+[!-~]*\r\n|STORED\r\n|NOT_STORED\r\n|DELETED\r\n|SERVER_ERROR [ -~]*\r\n"
+    % {b"key": _KEY}
 )
-_REPLY_WORDS = (b"VALUE ", b"STAT ", b"VERSION ", b"STORED\r\n", b"NOT_STORED\r\n", b"SERVER_ERROR ")
+_REPLY_WORDS = (
+    b"VALUE ",
+    b"STAT ",
+    b"VERSION ",
+    b"STORED\r\n",
+    b"NOT_STORED\r\n",
+    b"DELETED\r\n",
+    b"SERVER_ERROR ",
+)
 _LINE_MAX = 1024
 
 
@@ -86,7 +95,7 @@ def recognise(data: bytes) -> int:
     first = data[0] if data else 0x61
     if 0x61 <= first <= 0x77:
         return _command(data)
-    if first not in b"VSN":
+    if first not in b"VSND":
         return NO
     if _STRONG_REPLY.match(data):
         return YES

@@ -90,7 +90,7 @@ def told_by(words, own):
     inspector = Inspector(shared, Ends(bytes(4), 1, bytes(4), 2))
     said = inspector.feed(0, b"x") + inspector.close(0)
     assert inspector.named == "a.example"
-    return [set(message.attrs) for _, message in said]
+    return [set(message.attrs) for _, message, _ in said]
 
 
 def test_what_is_not_asked_for_is_dropped_at_the_dissectors_door():

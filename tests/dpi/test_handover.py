@@ -21,7 +21,7 @@ def inspector(ends=TCP):
 
 def told(one, *pieces):
     said = [each for side, data in pieces for each in one.feed(side, data)]
-    return [(dissector.name, message.op or message.status) for dissector, message in said]
+    return [(dissector.name, message.op or message.status) for dissector, message, _ in said]
 
 
 def conversation(protocol, name):

@@ -281,7 +281,7 @@ def test_the_first_bytes_come_up(watching, pair):
     assert [data for way, data in payloads if not way] == [b"answer"]
     assert flags[-1] & 0x01
     assert len(seen[-1].data) == 52
-    assert flow.packets_left_out == 0
+    assert flow.packets_left_out == 16  # for what begins an answer
     stamp = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - seen[0].time
     assert 0 < stamp < 5e9
     accepted.close()
@@ -307,6 +307,28 @@ def test_the_budget_lasts_over_turns_and_can_be_changed(watching, pair):
     shard.inspect(packed, on=False)
     exchange(client, accepted, 50)
     assert brought() == (packed, 0)
+    for thing in (accepted, client, listener):
+        thing.close()
+
+
+def test_what_begins_an_answer_comes_up_after_what_was_long(watching, pair):
+    """A page spends the budget in bytes; the next requests and answers are read all the same, so many of them."""
+    listener, client, accepted = connect(pair.near, pair.far, pair.peer)
+    beginnings = [b"answer %2d" % number for number in range(20)]
+    for answer in beginnings:
+        client.sendall(b"question")
+        accepted.recv(8)
+        accepted.sendall(answer + bytes(60_000))
+        rest = len(answer) + 60_000
+        while rest:
+            rest -= len(client.recv(rest))
+    key, _ = one(watching.flows(), pair.near)
+    seen = [one for at, one in watching.frames() if at.packed == key.packed and not one.data[33] & 2]
+    payloads = [(one.way, one.data[52:61]) for one in seen]
+    assert [data for way, data in payloads if way and data] == [b"question"] * 20
+    answers = [data for way, data in payloads if not way and data.startswith(b"answer")]
+    assert answers == beginnings[: len(answers)]
+    assert len(answers) >= 16
     for thing in (accepted, client, listener):
         thing.close()
 

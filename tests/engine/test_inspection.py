@@ -185,6 +185,17 @@ def test_questions_and_answers():
     assert rig.total(m.REQUEST_DURATION, "dig") == pytest.approx(0.05, abs=1e-4)
 
 
+def test_a_connections_version_counts_once():
+    """However often it is said, and though nothing is kept for reading between two messages."""
+    one = Talk()
+    rig = Rig().put(*one.handshake())
+    for number in range(3):
+        rig.put(one.say(0, "PA", GET % number), one.say(1, "PA", response(3)))
+    rig.answer("curl").wait(3)
+    assert rig.moved(m.PROTOCOL_VERSIONS) == {("curl", ("http", "1.1")): 1}
+    assert requests(rig) == {"2xx": 3}
+
+
 def test_a_silent_connection_gives_its_requests_up():
     one = Talk()
     rig = Rig().put(*one.handshake(), one.c("PA", GET % 1)).answer("curl").wait(40, 1.0)
@@ -299,6 +310,13 @@ def dissector(name, parser, probe, *, op, status):
         "",
         "",
     )
+
+
+def test_a_request_that_only_its_answer_tells_is_the_clients():
+    one = Talk()
+    rig = Rig().put(*one.handshake(), one.c("PA", b"delete kept\r\n"), one.s("PA", b"DELETED\r\n"))
+    rig.answer("memcrm").settle()
+    assert rig.moved(m.REQUESTS) == {("memcrm", ("memcached", "client", "delete", "deleted")): 1}
 
 
 def test_each_message_bears_the_name_of_who_read_it():

@@ -3,6 +3,7 @@
 import pytest
 
 from exporter import metrics as m
+from exporter.engine.kernel_reading import MAX_EARLY, MAX_KNOCKS
 from tests.engine import frames as f
 from tests.engine.counted import ANY, HERE, THERE, Counted, key, moved
 from tests.engine.frames import End, Talk
@@ -80,6 +81,47 @@ def test_a_server_s_connection_began_elsewhere(rig):
     rig.turn(moved(server, pid=11, initiator=0)).settle()
     assert requests(rig) == {("nginx", "server", "2xx"): 1}
     assert rig.count(m.HANDSHAKE_DURATION, "nginx") == {("tcp",): 1}
+
+
+@pytest.mark.parametrize("order", [(0,), (0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("at_listener", [1, 2])
+def test_data_may_end_the_handshake(rig, order, at_listener):
+    """The first segments with data are the listener's, the acknowledgement being lost; the next are the socket's."""
+    talk = Talk(THERE, HERE)
+    listener, server = key(HERE, ANY, 3), key(HERE, THERE, 4)
+    syn, synack, _ = talk.handshake()
+    rig.see(listener, syn, sent=False).see(listener, synack, sent=True)
+    pieces = [GET] if len(order) == 1 else [GET[:20], GET[20:]]
+    frames = [talk.c("PA", piece) for piece in pieces]
+    for number, place in enumerate(order):
+        rig.see(listener if number < at_listener else server, frames[place], sent=False)
+    rig.see(server, talk.s("PA", OK % 0), sent=True)
+    rig.turn(moved(server, pid=11, initiator=0)).settle()
+    assert requests(rig) == {("nginx", "server", "2xx"): 1}
+    assert rig.count(m.HANDSHAKE_DURATION, "nginx") == {("tcp",): 1}
+
+
+def test_data_may_end_a_handshake_of_which_nothing_came_up(rig):
+    """A listener brings up so many segments a turn, and no more."""
+    talk = Talk(THERE, HERE)
+    talk.handshake()
+    rig.see(key(HERE, ANY, 3), talk.c("PA", GET), sent=False)
+    rig.see(key(HERE, THERE, 4), talk.s("PA", OK % 0), sent=True)
+    assert rig.conn.initiator == 0
+    rig.turn(moved(key(HERE, THERE, 4), pid=11, initiator=0)).settle()
+    assert requests(rig) == {("nginx", "server", "2xx"): 1}
+
+
+def test_what_waits_at_a_listener_is_bounded(rig):
+    listener = key(HERE, ANY, 3)
+    for number in range(MAX_KNOCKS + 10):
+        talk = Talk(End("192.0.2.9", number + 1), HERE)
+        syn, synack, _ = talk.handshake()
+        rig.see(listener, syn, sent=False).see(listener, synack, sent=True)
+        rig.see(listener, talk.c("PA", GET), sent=False)
+    reading = rig.sockets._reading
+    assert len(reading._knocks) == MAX_KNOCKS
+    assert sum(len(knock.early) for knock in reading._knocks.values()) == reading._early <= MAX_EARLY
 
 
 def test_a_handshake_segment_sent_again_measures_nothing(rig):

@@ -208,7 +208,7 @@ class Bench:
         self.one = Inspector(shared, ENDS._replace(transport=transport), announced="even")
 
     def feed(self, *values, side=0):
-        return [(who.name, message.op) for who, message in self.one.feed(side, bytes(values))]
+        return [(who.name, message.op) for who, message, _ in self.one.feed(side, bytes(values))]
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])

@@ -70,7 +70,7 @@ class Bench:
         self.one = Inspector(shared, ENDS._replace(transport=transport))
 
     def feed(self, side, data):
-        return [(who.name, message.op) for who, message in self.one.feed(side, data)]
+        return [(who.name, message.op) for who, message, _ in self.one.feed(side, data)]
 
 
 def test_claimed_at_once():
@@ -89,7 +89,7 @@ def test_claimed_later_with_all_that_was_said_in_its_order():
 def test_the_other_sides_first_bytes_are_handed_over_too():
     bench = Bench(dissector("abc", lambda side, data, _: YES if side else MORE))
     assert bench.feed(0, b"x") == []
-    assert bench.feed(1, b"y") == [("abc", "x"), ("abc", "y")]
+    assert [(message.op, side) for _, message, side in bench.one.feed(1, b"y")] == [("x", 0), ("y", 1)]
 
 
 def test_nobody_claims():
@@ -299,7 +299,7 @@ def test_both_sides_silent_is_the_end():
 def test_close_is_said_in_the_dissectors_name():
     bench = Bench(dissector("a"))
     bench.feed(0, b"a")
-    assert [(who.name, message.op) for who, message in bench.one.close(1)] == [("a", "closed 1")]
+    assert [(who.name, message.op) for who, message, _ in bench.one.close(1)] == [("a", "closed 1")]
 
 
 def test_what_nobody_claims_in_time_is_given_up():
