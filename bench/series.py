@@ -108,7 +108,7 @@ def run(short: bool) -> dict[str, Value]:
 def _count(names: int) -> int:
     config = Config()
     ledger = Ledger(config.metrics, now=1.0)
-    accounts = Accounts(ledger, packets=config.metrics.packets)
+    accounts = Accounts(ledger, packets=config.metrics.packets, servers=None)
     for who, protocols in identities(names):
         fill(accounts, who, protocols)
     ledger.rates(1.0)

@@ -32,7 +32,7 @@ def filled(series: int) -> tuple[Config, Ledger]:
     limit = 4 * series
     config = Config(metrics=Metrics(series_limit=limit, family_limit=limit))
     ledger = Ledger(config.metrics, now=time.time())
-    accounts = Accounts(ledger, packets=False)
+    accounts = Accounts(ledger, packets=False, servers=None)
     for node in count():
         for who, protocols in identities():
             fill(accounts, who._replace(process=f"{who.process}-{node}"), protocols)
