@@ -63,20 +63,28 @@ class Inspection:
         self.keep = keep
         self.by_name = {d.name: d for d in dissectors}
         self._plain: dict[str, tuple[Dissector, ...]] = {}
+        self._first: dict[tuple[str, int], tuple[Dissector, ...]] = {}
         self._hinted: dict[tuple[str, int], tuple[Dissector, ...]] = {}
+        """All of a transport, those first whose port it is; made when it is first met: there are hundreds."""
         for dissector in self.by_name.values():
             for transport in dissector.transports:
                 self._plain[transport] = (*self._plain.get(transport, ()), dissector)
+                for port in dissector.ports:
+                    self._first[transport, port] = (*self._first.get((transport, port), ()), dissector)
         self.transports = frozenset(self._plain)
-        for transport, all_ in self._plain.items():
-            for port in {p for d in all_ for p in d.ports}:
-                self._hinted[transport, port] = tuple(sorted(all_, key=lambda d: port not in d.ports))
 
     def candidates(self, ends: Ends) -> tuple[Dissector, ...]:
         """Give the dissectors of a transport, those first whose ports fit."""
-        hinted, transport = self._hinted, ends.transport
-        found = hinted.get((transport, ends.port1)) or hinted.get((transport, ends.port0))
-        return found or self._plain.get(transport, ())
+        for port in (ends.port1, ends.port0):
+            place = (ends.transport, port)
+            if first := self._first.get(place):
+                return self._hinted.get(place) or self._arrange(place, first)
+        return self._plain.get(ends.transport, ())
+
+    def _arrange(self, place: tuple[str, int], first: tuple[Dissector, ...]) -> tuple[Dissector, ...]:
+        transport, port = place
+        found = self._hinted[place] = (*first, *(d for d in self._plain[transport] if port not in d.ports))
+        return found
 
 
 class Inspector:
