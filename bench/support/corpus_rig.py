@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from struct import Struct
 
@@ -98,10 +99,10 @@ def main() -> None:
     packets = sum(map(len, captures))
     known = dpi.load()
     sets = {"all": known, "three": tuple(one for one in known if one.name in FIRST), "none": ()}
-    found = {name: least(lambda s=these: replay(captures, s), rounds) / packets for name, these in sets.items()}
+    costs = {name: least(partial(replay, captures, these), rounds) / packets for name, these in sets.items()}
     plain = [path for path in paths if readable(path)]
-    found["bare"] = least(lambda: bare(plain), rounds) / bare(plain)
-    print(json.dumps(found | {"packets": packets}))
+    costs["bare"] = least(partial(bare, plain), rounds) / bare(plain)
+    print(json.dumps(costs | {"packets": packets}))
 
 
 if __name__ == "__main__":
