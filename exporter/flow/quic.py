@@ -14,6 +14,8 @@ __all__ = ["Routes", "is_short", "step"]
 MAX_ROUTES = 16_384
 MIN_CID = 4
 """A shorter connection id says too little; one of no length says nothing (section 5.1)."""
+MAX_SHARING = 4
+"""Connections of one id."""
 MAX_IDS = 4
 """Of a connection: both sides', and those that a Retry gave."""
 
@@ -42,23 +44,28 @@ def is_short(data: bytes) -> bool:
     return len(data) > MIN_CID and data[0] & 0xC0 == 0x40
 
 
-Route = tuple[int, str, bytes]
-"""Namespace, kind; and the server's end, which stays where it is, the direction, and a connection id."""
+Route = tuple[str, bytes]
+"""Kind; and the server's end, which stays where it is, the direction, and a connection id."""
 
 
 class Routes:
-    """Which connection an id belongs to. Bounded; of too many, the oldest are forgotten."""
+    """Which connection an id belongs to. Bounded; of too many, the oldest are forgotten.
+
+    Where both ends are ours in two namespaces, both have a connection of these ids. A namespace is known by another
+    number once its first processes are found, so that it tells them apart no better than which of the ends are ours.
+    """
 
     def __init__(self) -> None:
         """Know none."""
-        self._conns: dict[Route, Connection] = {}
+        self._conns: dict[Route, tuple[Connection, ...]] = {}
         self._ids: dict[Connection, list[Route]] = {}
+        self._count = 0
         self._sizes: dict[int, int] = {}
         """How many ids are of which length: a short header does not tell."""
 
     def __len__(self) -> int:
-        """Give the number of ids."""
-        return len(self._conns)
+        """Give the number of ids, of all connections."""
+        return self._count
 
     def learn(self, conn: Connection, side: int, data: bytes) -> int:
         """Note the id that a side asks to be addressed by in a long packet; give how many others had to go."""
@@ -66,17 +73,19 @@ class Routes:
             cid = long_packet(data, 0).peer
         except ParseError:
             return 0
-        server = 0 if conn.initiator == 1 else 1
+        server = _server(conn)
         route = _route(conn, server, cid, to_server=side == server)
-        if len(cid) < MIN_CID or len(self._ids.get(conn, ())) >= MAX_IDS or route in self._conns:
+        known, sharing = self._ids.get(conn, ()), self._conns.get(route, ())
+        if len(cid) < MIN_CID or len(known) >= MAX_IDS or route in known or len(sharing) >= MAX_SHARING:
             return 0
-        before = len(self._conns)
-        while len(self._conns) >= MAX_ROUTES:
+        before = self._count
+        while self._count >= MAX_ROUTES:
             self.forget(next(iter(self._ids)))
-        gone = before - len(self._conns)
-        self._conns[route] = conn
+        gone = before - self._count
+        self._conns[route] = (*self._conns.get(route, ()), conn)
         self._ids.setdefault(conn, []).append(route)
         self._sizes[len(cid)] = self._sizes.get(len(cid), 0) + 1
+        self._count += 1
         return gone
 
     def find(self, conn: Connection, side: int, data: bytes) -> tuple[Connection, int] | None:
@@ -84,8 +93,9 @@ class Routes:
         for client in (side, 1 - side):
             for size in self._sizes:
                 route = _route(conn, 1 - client, data[1 : 1 + size], to_server=side == client)
-                found = self._conns.get(route)
-                if found is not None and found is not conn:
+                ranked = [(_likeness(old, conn, 1 - client), old) for old in self._conns.get(route, ())]
+                rank, found = max(ranked, key=lambda one: one[0], default=(0, conn))
+                if rank and found is not conn:
                     return found, client
         return None
 
@@ -93,16 +103,23 @@ class Routes:
         """Let a connection have another's ids."""
         routes = self._ids[conn] = self._ids.pop(old, [])
         for route in routes:
-            self._conns[route] = conn
+            self._conns[route] = tuple(conn if one is old else one for one in self._conns[route])
 
     def forget(self, conn: Connection) -> None:
         """Forget a connection, which has ended."""
         for route in self._ids.pop(conn, ()):
-            del self._conns[route]
-            size = len(route[2]) - len(_prefix(conn, 0, to_server=True))
+            left = tuple(one for one in self._conns.pop(route) if one is not conn)
+            if left:
+                self._conns[route] = left
+            size = len(route[1]) - len(_prefix(conn, 0, to_server=True))
             self._sizes[size] -= 1
+            self._count -= 1
             if not self._sizes[size]:
                 del self._sizes[size]
+
+
+def _server(conn: Connection) -> int:
+    return 0 if conn.initiator == 1 else 1
 
 
 def _prefix(conn: Connection, server: int, *, to_server: bool) -> bytes:
@@ -111,4 +128,16 @@ def _prefix(conn: Connection, server: int, *, to_server: bool) -> bytes:
 
 
 def _route(conn: Connection, server: int, cid: bytes, *, to_server: bool) -> Route:
-    return conn.scope, conn.kind, _prefix(conn, server, to_server=to_server) + cid
+    return conn.kind, _prefix(conn, server, to_server=to_server) + cid
+
+
+def _likeness(old: Connection, conn: Connection, server: int) -> int:
+    """Tell how likely it is that two are the same end's: 0, they are not."""
+    if old is conn:
+        return 0
+    before, now = _ours(old, _server(old)), _ours(conn, server)
+    return 4 * (old.scope == conn.scope) + 2 * (before == now) + bool(before & now)
+
+
+def _ours(conn: Connection, server: int) -> int:
+    return (conn.local >> server & 1) | (conn.local >> (1 - server) & 1) << 1

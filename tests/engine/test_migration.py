@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from exporter import metrics as m
 from exporter.engine.migration import ATTRIBUTE
 from exporter.flow import quic
-from exporter.flow.connection import Connection
+from exporter.flow.connection import Connection, mirror
 from exporter.flow.quic import MAX_IDS, Routes
 from tests.engine.frames import End, datagram
 from tests.engine.rig import Rig
@@ -178,6 +178,31 @@ def test_one_that_was_counted_already_is_closed_as_well(certified):
     assert by_port(rig)[MOVED.port].protocol == "quic"
     rig.over()
     assert rig.sum(m.CONNECTIONS_OPENED) == rig.sum(m.CONNECTIONS_CLOSED) == 2
+
+
+def test_each_end_goes_on_with_its_own(certified):
+    """Both ends are ours, in two namespaces, one of which was not known by its number at first."""
+    rig = Rig()
+    talk = Talk(certified, rig).ask()
+    (near,) = rig.conns
+    far = Connection(-7, "udp", near.forward, rig.now)
+    far.initiator, far.local = near.initiator, near.local ^ 3
+    routes = rig.engine.context.routes
+    for route in list(routes._ids[near]):
+        cid, to_server = route[1][7:], route[1][6]
+        long = b"\xe0\0\0\0\x01\0" + bytes([len(cid)]) + cid + b"\x40\x20" + bytes(32)
+        assert routes.learn(far, 1 if to_server else 0, long) == 0
+    moved = mirror(End("192.0.2.1", 443).packed + End("10.0.0.1", 1).packed + bytes.fromhex("01bbc351"))
+    for scope, local, wanted in ((-7, 2, far), (99, 2, far), (0, 1, near), (99, 1, near), (0, 3, near)):
+        conn = Connection(scope, "udp", moved, rig.now)
+        conn.local = local
+        assert routes.find(conn, 0, b"\x41" + talk.sides[1].host_cid + bytes(30)) == (wanted, 0)
+    routes.forget(near)
+    conn = Connection(0, "udp", moved, rig.now)
+    conn.local = 1
+    assert routes.find(conn, 0, b"\x41" + talk.sides[1].host_cid + bytes(30)) is None  # the other end's
+    routes.forget(far)
+    assert not len(routes)
 
 
 def test_a_flood_of_handshakes_is_bounded_and_counted(certified, monkeypatch):
