@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.e2e.conftest import Start
 from tests.e2e.containers import Container, contained
 from tests.e2e.mover import SIZE
 from tests.e2e.netns import Pair, wait_for
+from tests.e2e.scrape import Scrape
 
 pytestmark = [pytest.mark.e2e, pytest.mark.root, pytest.mark.netns, pytest.mark.net_raw, pytest.mark.bpf]
 
@@ -51,37 +53,33 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return signed, key
 
 
+def gone_on(scrape: Scrape, own: dict[str, str]) -> bool:
+    """Tell whether all has moved, and only what goes on is left."""
+    states = scrape.by("netproc_connections", "protocol", "state", transport="udp", **own)
+    moved = scrape.bytes_by("protocol", transport="udp", **own)
+    return states == {("quic", "connected"): 1} and moved["quic",] > 2 * (TIMES + 1) * SIZE
+
+
 @pytest.mark.parametrize("source", ["pcap", "ebpf"])
 @pytest.mark.parametrize("address", [Pair.there4, Pair.there6])
 def test_one_connection_goes_on(
     *, pair: Pair, tmp_path: Path, on_veth: Start, of_sockets: Start, source: str, address: str
 ) -> None:
+    """It was opened once, is closed by nobody, and has the protocol from its first byte to its last."""
     with contained(pair.here, pair.there) as cells, ExitStack() as stack:
         stack.enter_context(speaking(cells[1], "ready", "serve", str(PORT), *certificate(tmp_path)))
-        exporter = on_veth("--capture.source", "pcap") if source == "pcap" else of_sockets(pair.here)
-        with speaking(cells[0], "done", "move", address, str(PORT), str(TIMES)):
-            for cell in cells:
-                one = {"container": cell.label}
-
-                def states(chosen: dict[str, str] = one) -> dict[tuple[str, ...], int]:
-                    return exporter.scrape().by(
-                        "netproc_connections", "protocol", "state", transport="udp", **chosen
-                    )
-
-                wait_for(
-                    "only what goes on is left",
-                    lambda states=states: states() == {("quic", "connected"): 1},
-                    DRAINED,
-                    every=0.5,
-                    says=lambda states=states: repr(states()),
-                )
-                scrape = exporter.scrape()
-                opened = scrape.by("netproc_connections_opened_total", "protocol", "transport", **one)
-                assert {key: count for key, count in opened.items() if key[1] == "udp"} == {
-                    ("quic", "udp"): 1
-                }
-                assert not scrape.sum("netproc_connections_closed_total", transport="udp", **one)
-                moved = scrape.bytes_by("protocol", "transport", **one)
-                assert moved.keys() & {("unknown", "udp")} == set()
-                assert moved["quic", "udp"] > 2 * (TIMES + 1) * SIZE
+        start = {"pcap": partial(on_veth, "--capture.source", "pcap"), "ebpf": partial(of_sockets, pair.here)}
+        exporter = start[source]("--flow.timeouts.quic-draining", "2")
+        stack.enter_context(speaking(cells[0], "done", "move", address, str(PORT), str(TIMES)))
+        for cell in cells:
+            own = {"container": cell.label}
+            done = partial(lambda own: gone_on(exporter.scrape(), own), own)
+            wait_for(
+                "only what goes on is left", done, DRAINED, every=0.5, says=lambda: exporter.scrape().text
+            )
+            scrape = exporter.scrape()
+            family = "netproc_connections_opened_total"
+            assert scrape.by(family, "protocol", transport="udp", **own) == {("quic",): 1}
+            assert not scrape.sum("netproc_connections_closed_total", transport="udp", **own)
+            assert scrape.bytes_by("protocol", transport="udp", **own).keys() == {("quic",)}
         assert not exporter.scrape().sum("netproc_dissector_faults_total")
