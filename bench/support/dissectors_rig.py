@@ -1,6 +1,6 @@
 """Probes and messages of each dissector, on the conversations of the vector files. Prints JSON.
 
-By protocol: the median probe of what is others', and of what is its own; the median segment or datagram; and for
+By protocol: the median probe of any protocol's opening, and of its own; the median segment or datagram; and for
 streams the costliest full segment that repeats one piece of a conversation, which holds a hundred messages and more.
 """
 
@@ -8,6 +8,7 @@ import json
 import sys
 from functools import partial
 from statistics import median
+from typing import TypeVar
 
 from bench.support.space import pin
 from bench.support.spent import microseconds
@@ -16,10 +17,11 @@ from exporter.dissector import YES, Dissector
 from exporter.errors import ParseError
 from tests.dpi.cases import Case, cases
 
+T = TypeVar("T")
 PROBED = 4096
 SEGMENT = 1448
-OTHERS = 40
-"""Openings of other protocols that each probe is shown."""
+MOST = 60
+"""Openings that each probe is shown, and pieces that are repeated, evenly chosen."""
 
 
 def probe(dissector: Dissector, case: Case) -> int:
@@ -73,17 +75,18 @@ def pieces(case: Case) -> int:
 def costs(dissector: Dissector, all_: list[Case], rounds: int) -> tuple[float, float, float, float]:
     spoken = [case for case in all_ if case.ends.transport in dissector.transports]
     own = [case for case in spoken if case.protocol == dissector.name]
-    others = [case for case in spoken if case.protocol != dissector.name]
-    step = max(1, len(others) // OTHERS)
     claimed = [case for case in own if probe(dissector, case) == YES] or own
     streams = [(case, at) for case in own if case.stream for at in range(len(case.data))]
-    step_of_streams = max(1, len(streams) // OTHERS)
     return (
-        median(microseconds(partial(probe, dissector, case), rounds) for case in others[::step]),
+        median(microseconds(partial(probe, dissector, case), rounds) for case in some(spoken)),
         median(microseconds(partial(probe, dissector, case), rounds) for case in claimed),
         median(microseconds(partial(feed, dissector, case), rounds) / pieces(case) for case in own),
-        max((repeated(dissector, case, at, rounds) for case, at in streams[::step_of_streams]), default=0.0),
+        max((repeated(dissector, case, at, rounds) for case, at in some(streams)), default=0.0),
     )
+
+
+def some(all_: list[T]) -> list[T]:
+    return all_[:: max(1, len(all_) // MOST)]
 
 
 def main() -> None:
