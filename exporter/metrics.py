@@ -385,6 +385,7 @@ EVICTIONS = Family(
         ("fragments",),
         ("requests",),
         ("expectations",),
+        ("connection_ids",),
         ("tombstones",),
         ("kernel_table",),
         ("new_connections",),

@@ -46,6 +46,8 @@ class _OpenVpn(Framed):
         return self._packet(side, data[0] if data else 0)
 
     def measure(self, side: int, data: bytes, at: int) -> tuple[int, int]:
+        if self._data[side]:  # what comes with the first data is not wanted either
+            return len(data) - at, 0
         if len(data) - at < 2:
             return MORE_NEEDED
         size = data[at] << 8 | data[at + 1]

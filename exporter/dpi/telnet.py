@@ -46,6 +46,7 @@ _COMMAND = re.compile(
     b"\xff(?:([\xfb-\xfe])(.)|\xfa(?:[^\xff]|\xff[^\xf0])*\xff\xf0|[\xf0-\xf9\xff])", re.DOTALL
 )
 _MAX_HELD = 512
+"""What a longer subnegotiation has beyond this is read as if it were none."""
 _READ = 4096
 """So many bytes of a side are read: options are agreed on before that."""
 
@@ -73,15 +74,18 @@ class _Telnet(Parser):
         self._left[side] -= len(data) - len(self._held[side])
         at = data.find(b"\xff")
         while at >= 0:
-            match = _COMMAND.match(data, at)
+            match = _COMMAND.match(data, at, at + _MAX_HELD)
             if match is None:
-                break
+                if len(data) - at < _MAX_HELD:
+                    break
+                at = data.find(b"\xff", at + _MAX_HELD)
+                continue
             if match[1]:
                 option = _OPTIONS.get(match[2][0], "other")
                 attrs = {"telnet.option": option}
                 found.append(Message(kind=Kind.NOTICE, op=_VERBS[match[1][0]], attrs=attrs))
             at = data.find(b"\xff", match.end())
-        self._held[side] = data[at:] if at >= 0 and len(data) - at < _MAX_HELD else b""
+        self._held[side] = data[at:] if at >= 0 else b""
         return found
 
     def skip(self, side: int) -> int:

@@ -37,6 +37,8 @@ _MAX_REASON = 4096
 
 
 def _probe(side: int, data: bytes, ends: Ends) -> int:
+    if data and data[0] != _SHAPE[0]:
+        return NO
     for byte, wanted in zip(data, _SHAPE, strict=False):
         if not (0x30 <= byte <= 0x39 if wanted == 0x64 else byte == wanted):
             return NO

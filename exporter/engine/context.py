@@ -11,6 +11,7 @@ from exporter.flow.connection import View
 from exporter.flow.expected import Expected
 from exporter.flow.inspector import Inspection
 from exporter.flow.names import Names
+from exporter.flow.quic import Routes
 from exporter.flow.socket import Socket
 from exporter.flow.table import Table
 from exporter.flow.timeouts import Clock
@@ -37,6 +38,8 @@ class Context:
     """What addresses were looked up by; None: nobody asks."""
     sockets: dict[bytes, Socket] = field(default_factory=dict)
     """What the kernel counts, by what it knows it by; until the last trace of its connection is gone."""
+    routes: Routes = field(default_factory=Routes)
+    """QUIC's connection ids, by which a connection is known on other ends."""
     changed: Callable[[], bool] = lambda: True
     """Tells, once for each tick, whether a connection's numbers or state may have changed since the last."""
     view: type[View] = View

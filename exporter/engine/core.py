@@ -22,6 +22,7 @@ from exporter.engine.kernel_reading import Inspect, Reading
 from exporter.engine.labels import Top, wanted
 from exporter.engine.lifecycle import Lifecycle
 from exporter.engine.messages import Messages
+from exporter.engine.migration import QUIC, Migration
 from exporter.engine.offloaded import Kernel, Offloaded
 from exporter.engine.owners import Owners
 from exporter.engine.places import Places
@@ -84,6 +85,7 @@ class Engine:
         self.settlement = settlement = Settlement(context)
         self._messages = messages = Messages(context, settlement)
         self.lifecycle = lifecycle = Lifecycle(context, settlement, messages)
+        self._migration = Migration(context, settlement, lifecycle)
         self._segments = Segments(context, messages, lifecycle)
         self._sweep = Sweep(context, settlement, lifecycle, messages)
         self._sockets: Sockets | None = None
@@ -217,6 +219,8 @@ class Engine:
 
     def _datagram(self, half: Half, now: float, packet: Packet) -> None:
         conn = half.conn
+        if not conn.protocol and self.context.routes:
+            self._migration.follow(half, now, packet.payload)
         if conn.fresh:
             self.lifecycle.inspect(conn)
         inspector = conn.inspector
@@ -231,6 +235,8 @@ class Engine:
             self._messages.take(conn, now, inspector.feed(half.side, packet.payload))
             inspector.skip(half.side)
             self.lifecycle.rest(conn)
+        if conn.protocol == QUIC and packet.payload[0] & 0x80:
+            self._migration.learn(conn, half.side, packet.payload)
         self._unread(conn)
 
     @staticmethod

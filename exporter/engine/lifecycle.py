@@ -21,6 +21,8 @@ from exporter.model import ACK, RST, SYN, Packet
 __all__ = ["Lifecycle"]
 
 STATES = {"tcp": tcp.UNKNOWN, "sctp": "unknown", "udp": "active", "icmp": "active", "icmpv6": "active"}
+MIGRATED = "migrated"
+"""Why an entry ended whose connection goes on elsewhere: it is not closed."""
 BURIED = frozenset({"fin", "reset", "timeout"})
 REPEATED = 1 << 16
 """A SYN no more than this behind what was sent repeats an old one; a new connection's number is elsewhere."""
@@ -297,8 +299,10 @@ class Lifecycle:
         settlement, accounts = self._settlement, self._c.accounts
         settlement.settle(conn)
         settlement.flush(conn)
+        self._c.routes.forget(conn)
         for view in conn.views:
-            accounts.closed(view, conn)
+            if conn.reason != MIGRATED:
+                accounts.closed(view, conn)
             self._c.owners.forget(view)
         if self._c.sink is not None:
             self._messages.close(conn)

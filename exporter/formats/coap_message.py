@@ -69,8 +69,11 @@ def parse(data: bytes) -> CoapMessage:
     number, end = 0, len(data)
     while at < end and data[at] != 0xFF:
         delta, length = data[at] >> 4, data[at] & 15
-        delta, at = _extended(data, delta, at + 1)
-        length, at = _extended(data, length, at)
+        at += 1
+        if delta > 12:
+            delta, at = _extended(data, delta, at)
+        if length > 12:
+            length, at = _extended(data, length, at)
         number += delta
         if at + length > end or len(options) >= _MAX_OPTIONS:
             raise ParseError("options")
@@ -83,8 +86,6 @@ def parse(data: bytes) -> CoapMessage:
 
 def _extended(data: bytes, value: int, at: int) -> tuple[int, int]:
     """Read a delta or length that goes on in one or two further bytes (section 3.1)."""
-    if value < 13:
-        return value, at
     if value == 15 or at + value - 12 > len(data):
         raise ParseError("options")
     if value == 13:

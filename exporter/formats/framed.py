@@ -138,7 +138,7 @@ class Framed(Parser):
             return
         at, end, need = 0, len(data), 1
         measure = self.measure
-        while at < end and not self.over:
+        while at < end and not self.over and not self.done:
             whole, wanted = measure(side, data, at)
             if end - at < wanted or not whole:
                 need = wanted or end - at + 1

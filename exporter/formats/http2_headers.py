@@ -15,20 +15,34 @@ _DEFAULT_TABLE = 4096
 _MAX_UPDATES = 2
 
 
-class Headers:
-    """One side's blocks, each of which depends on all before."""
+_INDEXED = bytes(range(0x80, 0xFF))
+"""A field that stands in a table (section 6.1), at a place that fits one byte."""
+_MAX_MEMORY, _MAX_REMEMBERED = 16, 64
+"""Blocks, and bytes of each."""
 
-    __slots__ = ("_decoder",)
+
+class Headers:
+    """One side's blocks, each of which depends on all before.
+
+    A block of nothing but places in the tables changes neither of them: until they change, it always says the same.
+    """
+
+    __slots__ = ("_decoder", "_memory")
 
     def __init__(self) -> None:
         self._decoder: Decoder | None = None
+        self._memory: dict[bytes, Fields] = {}
 
     def allow(self, size: int) -> None:
         """Take the other side's word on how large a table it keeps (SETTINGS_HEADER_TABLE_SIZE)."""
+        self._memory.clear()
         self._get().max_allowed_table_size = max(_DEFAULT_TABLE, min(size, _MAX_TABLE))
 
     def read(self, block: bytes) -> Fields:
-        """Give the fields, of each name the first one."""
+        """Give the fields, of each name the first one. They are to be read only."""
+        known = self._memory.get(block)
+        if known is not None:
+            return known
         _check_updates(block)
         try:
             listed = self._get().decode(block, raw=True)
@@ -37,6 +51,10 @@ class Headers:
         found: Fields = {}
         for name, value in listed:
             found.setdefault(_raw(name), _raw(value))
+        if block.translate(None, _INDEXED):
+            self._memory.clear()
+        elif len(block) <= _MAX_REMEMBERED and len(self._memory) < _MAX_MEMORY:
+            self._memory[block] = found
         return found
 
     def _get(self) -> Decoder:

@@ -107,8 +107,10 @@ def recognise(data: bytes) -> int:
 def _command(data: bytes) -> int:
     end = data.find(b"\n", 0, 4096) + 1
     if end:
-        match = None if _FOREIGN.search(data, 0, end) else COMMAND.match(data)
-        return YES if match and data[end - 2 : end] == b"\r\n" and not _weak(match) else NO
+        match = COMMAND.match(data)
+        if match is None or data[end - 2 : end] != b"\r\n" or _FOREIGN.search(data, 0, end):
+            return NO
+        return NO if _weak(match) else YES
     word, blank, _ = data[:32].partition(b" ")
     text = word.rstrip(b"\r").decode("latin-1")
     if len(data) > 4095:

@@ -33,6 +33,8 @@ class Long(NamedTuple):
     number: int
     whole: bool
     """False: the capture has only a part of it."""
+    peer: bytes = b""
+    """Source connection id: what the other side's packets will be addressed to."""
 
 
 def long_packet(data: bytes, at: int) -> Long:
@@ -52,13 +54,13 @@ def long_packet(data: bytes, at: int) -> Long:
         raise ParseError("version" if known is None else "connection_id")
     kind = (first >> 4 & 3) - known.rotated & 3
     if kind == RETRY:
-        return Long(code, kind, cid, reader.rest(), 0, whole=True)
+        return Long(code, kind, cid, reader.rest(), 0, whole=True, peer=peer)
     if kind == INITIAL:
         reader.skip(reader.varint())
     size = reader.varint()
     number = reader.pos - at
     end = reader.pos + size
-    return Long(code, kind, cid, data[at:end], number, end <= len(data))
+    return Long(code, kind, cid, data[at:end], number, end <= len(data), peer)
 
 
 def _old_size(code: int) -> int:

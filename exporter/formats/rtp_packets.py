@@ -7,7 +7,7 @@ it has a header extension that fits.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from exporter.errors import ParseError
+from exporter.errors import ParseError, ShortError
 from exporter.wire import Reader
 
 __all__ = ["Control", "Media", "certain", "control", "media"]
@@ -15,6 +15,10 @@ __all__ = ["Control", "Media", "certain", "control", "media"]
 _VERSION = 0x80
 _MAX_EXTENSION = 64
 """Words."""
+_FEEDBACK = frozenset({205, 206})
+_OPENS = frozenset({200, 201}) | _FEEDBACK
+_LEAST = {204: 8, 205: 8, 206: 8}
+"""Bytes of a body that begins with two sources, or a source and a name."""
 
 
 class Media(NamedTuple):
@@ -146,32 +150,33 @@ def _dynamic(payload: bytes) -> bool:
 def control(data: bytes) -> list[Control]:
     """Read a compound packet, which must fill the datagram (section 6.1); feedback may come alone (RFC 5506)."""
     found: list[Control] = []
-    reader = Reader(data)
-    while len(reader):
-        first, kind, words = reader.u8(), reader.u8(), reader.u16()
-        body = reader.sub(4 * words)
-        count = first & 0x1F
-        padded = first & 0x20
-        if first & 0xC0 != _VERSION or not 200 <= kind <= 213 or (padded and (len(reader) or not words)):
+    at, end = 0, len(data)
+    while at < end:
+        if end - at < 4:
+            raise ShortError
+        first, kind, begin = data[at], data[at + 1], at + 4
+        at = begin + 4 * (data[at + 2] << 8 | data[at + 3])
+        if at > end:
+            raise ShortError
+        if first & 0xC0 != _VERSION or not 200 <= kind <= 213 or (first & 0x20 and (at < end or at == begin)):
             raise ParseError("header")
-        if not found and kind not in (200, 201, 205, 206):
+        if not found and kind not in _OPENS:
             raise ParseError("first")
-        found.append(Control(kind, _reports(kind, count, body)))
+        found.append(Control(kind, _reports(kind, first & 0x1F, data, (begin, at))))
         if len(found) > 32:
             raise ParseError("many")
     return found
 
 
-def _reports(kind: int, count: int, body: Reader) -> int:
+def _reports(kind: int, count: int, data: bytes, body: tuple[int, int]) -> int:
     """Check that what is counted fits, and give the worst loss of a report's blocks (section 6.4)."""
-    size = len(body)
-    if kind in (200, 201):
-        head = 24 if kind == 200 else 4
-        if size < head + 24 * count:
+    at, size = body[0], body[1] - body[0]
+    if kind < 202:
+        at, size = (at + 24, size - 24) if kind == 200 else (at + 4, size - 4)
+        if size < 24 * count:
             raise ParseError("report")
-        lost = [body.data[body.pos + head + 24 * block + 4] for block in range(count)]
-        return max(lost, default=-1)
-    least = {203: 4 * count, 204: 8, 205: 8, 206: 8}.get(kind, 0)
-    if size < least or (kind in (205, 206) and not 1 <= count <= 31):
+        return max(data[at + 4 : at + 24 * count : 24]) if count else -1
+    least = 4 * count if kind == 203 else _LEAST.get(kind, 0)
+    if size < least or (kind in _FEEDBACK and not count):
         raise ParseError("short")
     return -1

@@ -5,12 +5,12 @@ import importlib
 import os
 import pkgutil
 import random
-import resource
 import sys
 import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
+SHOWN = 10
 
 
 def targets():
@@ -34,10 +34,13 @@ def main() -> int:
     for target in targets():
         if arguments.target and target.NAME not in arguments.target:
             continue
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        count = target.run(random.Random(seed), seconds, corpus if corpus.is_dir() else None)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(f"{target.NAME}: {count} executions in {seconds:g} s, seed {seed}, memory +{grown // 1024} MiB")
+        done = target.run(random.Random(seed), seconds, corpus if corpus.is_dir() else None)
+        print(
+            f"{target.NAME}: {done.executions} executions in {seconds:g} s, seed {seed}, no fault,"
+            f" memory +{done.grown / (1 << 20):.1f} MiB once warm"
+        )
+        for name, (took, size) in sorted(done.slowest.items(), key=lambda one: -one[1][0])[:SHOWN]:
+            print(f"  slowest {name:<14} {took * 1000:6.2f} ms of processor time, {size} bytes")
     return 0
 
 
