@@ -34,7 +34,10 @@ OVERFLOWS = {
     "netproc_evictions_total": ("kernel_table", "table_full", "processes"),
     "netproc_identity_errors_total": ("lost", "evicted"),
 }
-"""Every socket of the machine is counted. What finds no place has its bytes, but is no connection, and has no name."""
+"""Said where something is wrong: every socket of the machine is counted, and somebody else's may fill the tables.
+
+What finds no place there keeps its bytes, but is no connection, and may have no name.
+"""
 BRIEF = 0.01
 """Seconds that a short life lasts at most, at its median."""
 
@@ -165,11 +168,10 @@ def test_processes_of_milliseconds(
     flows = tcpdump.flows(pair.addresses())
     assert scrape.sum("netproc_lost_packets_total") == 0
     full = {why: scrape.sum(name, reason=why) for name, reasons in OVERFLOWS.items() for why in reasons}
-    assert not any(full.values()), f"somebody else's traffic fills the tables of this machine: {full}"
     for at, (cell, ports) in enumerate(zip(cells, (NEAR_TOO, FAR_TOO), strict=True)):
         want = bytes_of(flows, ports)
         want.subtract(unheld[at].owners(ports, far=bool(at)))
-        assert by_process(scrape, cell) == want, scrape.bytes_by("container", "process")
+        assert by_process(scrape, cell) == want, (full, scrape.bytes_by("container", "process"))
         opened = scrape.by("netproc_connections_opened_total", "process", container=cell.label)
         # To a server's datagram socket a client's port that comes again soon is the same connection.
         at_least = dict.fromkeys(want, times) if cell is here else openings(flows, ports)
@@ -179,7 +181,7 @@ def test_processes_of_milliseconds(
             for process, count in at_least.items()
             if not count <= opened[process,] <= times
         }
-        assert wrong == {}
+        assert wrong == {}, full
     lives = {
         what: median(flow.life for flow in flows if flow.owner(NEAR_TOO).startswith(what)) for what in LOOPS
     }
