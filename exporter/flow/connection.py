@@ -234,8 +234,7 @@ class Connection:
         self.local = 0
         """Bit 0: side 0 is ours; bit 1: side 1."""
         self.views: tuple[View, ...] = ()
-        self.protocol = self.tunnel = ""
-        self.server = ""
+        self.protocol = self.tunnel = self.server = ""
         self.fresh = False
         """Nothing was said yet, or all that was said is read: inspection begins, or goes on, with the next payload."""
         self.inspector: Inspector | None = None
