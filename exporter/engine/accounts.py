@@ -178,10 +178,11 @@ class Accounts:
         """Add one to a counter of a view's identity."""
         self.values[self.ledger.slot(family, view.identity, labels)] += 1
 
-    def opened(self, view: View, conn: Connection) -> None:
-        """Count a beginning: by this end, by the other, or unknown."""
+    def opened(self, view: View, conn: Connection, protocol: str = "") -> None:
+        """Count a beginning: by this end, by the other, or unknown; `protocol`: the first of several."""
         began = "unknown" if conn.initiator < 0 else INITIATORS[conn.initiator == view.side]
-        self.count(m.CONNECTIONS_OPENED, view, (conn.protocol or "unknown", conn.transport, began))
+        labels = (protocol or conn.protocol or "unknown", conn.transport, began)
+        self.count(m.CONNECTIONS_OPENED, view, labels)
 
     def closed(self, view: View, conn: Connection) -> None:
         """Count an end by its reason, and a failure by its own."""

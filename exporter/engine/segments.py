@@ -15,7 +15,7 @@ from exporter.flow.reassembly import NOTHING
 from exporter.flow.sequence import OLD, PARTLY_OLD, classify, fills_hole, in_window
 from exporter.flow.serial import MASK, distance
 from exporter.flow.tcp import ESTABLISHED, TRANSITIONS
-from exporter.model import ACK, FIN, RST, SYN, Packet
+from exporter.model import ACK, FIN, PSH, RST, SYN, Packet
 
 __all__ = ["Segments"]
 
@@ -94,6 +94,9 @@ class Segments:
         room = half.big - headers
         if room <= 0 or not packet.length:
             return
+        if _larger(half, packet, room):
+            half.big = packet.size
+            return
         more = -(-packet.length // room) - 1
         half.packets += more
         half.bytes += more * headers
@@ -163,6 +166,9 @@ class Segments:
             times = conn.handshake = [0.0, 0.0, 0.0]
         if packet.extra and half.big != EVERYTHING:
             largest = packet.extra + (40 if len(packet.src) == 4 else 60)  # noqa: PLR2004 - IP and TCP headers
+            if packet.flags & ACK and largest != half.big:
+                less = half.side if largest < half.big else 1 - half.side
+                conn.allowed = less, max(largest, half.big)
             for other in (conn.half0, conn.half1):
                 other.big = min(other.big, largest)
         which = 1 if packet.flags & ACK else 0
@@ -320,6 +326,20 @@ def _want_all(conn: Connection) -> None:
     for half in (conn.half0, conn.half1):
         if half.stream is not None:
             half.stream.skip = 0
+
+
+def _larger(half: Half, packet: Packet, room: int) -> bool:
+    """Tell whether a packet above what its sender announced was sent as it is: the announcement binds the other end.
+
+    (RFC 9293 section 3.7.1; large sites' servers send more than they announce.) Segments that offload merged are full,
+    except for a last one, which its sender pushes; and to two smaller ones than announced, half as much more is short.
+    """
+    conn = half.conn
+    if conn.allowed is None or conn.local >> half.side & 1 or packet.flags & (PSH | FIN):
+        return False
+    side, allowed = conn.allowed
+    fits = half.side == side and packet.size <= allowed
+    return fits and packet.length % room != 0 and 2 * packet.length < 3 * room
 
 
 def _even(half: Half) -> bool:

@@ -13,6 +13,8 @@ from exporter.model import Answer, IdentityKey, Owner
 
 __all__ = ["Settlement", "account"]
 
+Moved = tuple[int, int]
+"""Packets and bytes."""
 NOTHING = (0, 0)
 OWNED = frozenset({"tcp", "udp", "sctp"})
 """Transports whose packets a process's socket sends; what else travels is the kernel's."""
@@ -80,11 +82,13 @@ class Settlement:
                 self._rehome(conn, view)
 
     def recognise(self, conn: Connection, protocol: str) -> None:
-        """Give a connection its protocol. What was entered stays where it is; a first name has all that was not."""
+        """Give a connection its protocol. What an earlier one moved stays its own; a first name has all before it."""
         if protocol == conn.protocol:
             return
-        if conn.settled and conn.protocol:
+        if conn.protocol and conn.settled:
             self.flush(conn)
+        elif conn.protocol and protocol:
+            self._keep(conn)
         conn.protocol = protocol
         if conn.settled:
             for view in conn.views:
@@ -143,14 +147,42 @@ class Settlement:
         if socket is not None and view.peer is not None and socket.waiting is not None:
             moved, socket.waiting = socket.waiting, None
             accounts.moved(view.rows, view.peer, moved)
-        if conn.opened:
+        pending = conn.pending or ()
+        if conn.opened and not (pending and pending[0][0] == accounts.opened):
             accounts.opened(view, conn)
-        for method, side, arguments in conn.pending or ():
+        for method, side, arguments in pending:
             if side in (ALL, view.side):
                 method(view, *arguments)
 
+    def _keep(self, conn: Connection) -> None:
+        """Keep what a protocol moved, and that it began the connection, until the owner's name is known."""
+        opened = self._c.accounts.opened
+        if conn.pending is None:
+            conn.pending = []
+        if conn.opened and not (conn.pending and conn.pending[0][0] == opened):
+            conn.pending.insert(0, (opened, ALL, (conn, conn.protocol)))
+        sent, got = self._take(conn)
+        if not conn.tunnel:
+            conn.pending.append((self._moved, ALL, (conn.protocol, conn.transport, sent, got)))
+
+    def _moved(self, view: View, protocol: str, transport: str, sent: Moved, got: Moved) -> None:
+        """Enter what an earlier protocol moved."""
+        accounts = self._c.accounts
+        rows, view.rows = view.rows, accounts.claim(view.identity, protocol, transport)
+        accounts.add(view, sent, got)
+        accounts.leave(view.rows)
+        view.rows = rows
+
     def flush(self, conn: Connection) -> None:
         """Move what came since the last flush into the totals, the interfaces' meters and the ledger."""
+        sent, got = self._take(conn)
+        if conn.tunnel:
+            return  # the outer packets' bytes are counted already
+        for view in conn.views:
+            self._c.accounts.add(view, sent, got)
+
+    def _take(self, conn: Connection) -> tuple[Moved, Moved]:
+        """Move what came since the last time into totals and meters; give what side 0 sent, and side 1."""
         sent = got = NOTHING
         values = self._c.ledger.values
         first, second = conn.half0, conn.half1
@@ -172,10 +204,7 @@ class Settlement:
                 second.past_packets += packets
                 second.past_bytes += size
                 got = (packets, size) if got is NOTHING else (got[0] + packets, got[1] + size)
-        if conn.tunnel:
-            return  # the outer packets' bytes are counted already
-        for view in conn.views:
-            self._c.accounts.add(view, sent, got)
+        return sent, got
 
     def _known(self, conn: Connection) -> bool:
         """Tell whether protocol and owners are found, or will not be."""
@@ -204,7 +233,7 @@ class Settlement:
         conn.fresh = False
         conn.inspector = None
         conn.half0.stream = conn.half1.stream = None
-        conn.pending = None
+        conn.pending = [event for event in conn.pending or () if event[0] == self._moved] or None
         conn.attrs = None
         conn.server, conn.told = "", True
         if conn.protocol:

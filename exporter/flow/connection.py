@@ -188,6 +188,7 @@ class Connection:
     """
 
     __slots__ = (
+        "allowed",
         "attrs",
         "created",
         "extra",
@@ -226,16 +227,14 @@ class Connection:
         self.transport = transport
         self.forward = forward
         self.created = now
-        self.half0 = Half(self, 0, now)
-        self.half1 = Half(self, 1, now)
+        self.half0, self.half1 = Half(self, 0, now), Half(self, 1, now)
         self.extra: list[Half] | None = None
         self.initiator = -1
         """0 or 1; -1: unknown."""
         self.local = 0
         """Bit 0: side 0 is ours; bit 1: side 1."""
         self.views: tuple[View, ...] = ()
-        self.protocol = self.tunnel = ""
-        self.server = ""
+        self.protocol = self.tunnel = self.server = ""
         self.fresh = False
         """Nothing was said yet, or all that was said is read: inspection begins, or goes on, with the next payload."""
         self.inspector: Inspector | None = None
@@ -259,6 +258,8 @@ class Connection:
         """The sequence numbers just past each side's FIN; -1: none yet."""
         self.handshake: list[float] | None = None
         """Times of the SYN and the SYN-ACK (0: not seen), and how often either was sent."""
+        self.allowed: tuple[int, int] | None = None
+        """The side that announced the smaller segments, and the IP length that the other's announcement allows it."""
         self.name = b""
         """The smaller of its two keys: what the table knows it by."""
 

@@ -138,6 +138,8 @@ def after_a_beacon(exporter: Exporter, base: Scrape | None) -> Scrape:
 
 def beacon(exporter: Exporter, cell: Container, base: Scrape | None) -> Scrape:
     """Make some connections and wait until they are counted."""
+    # On a machine where others open connections by the thousand a worker may have much else to read.
+    wait_for("/-/ready answers", exporter.ready, 30, says=exporter.said)
     cell.run("sh", "-c", f"for i in $(seq {BEACONS}); do {READY}; done")
 
     def counted() -> Scrape | None:

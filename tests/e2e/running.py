@@ -49,10 +49,11 @@ class Exporter:
                 *UNSHADOWED, *before, PROGRAM, "run", *flags, stdout=log, stderr=log
             )
         self.started = time.monotonic()
-        wait_for("/-/ready answers", self._ready, 15, says=self.said)
+        wait_for("/-/ready answers", self.ready, 15, says=self.said)
         self.ready_after = time.monotonic() - self.started
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
+        """Tell whether it answers that it is ready; it must not have ended."""
         assert self.process.poll() is None, f"it ended with {self.process.returncode}:\n{self.said()}"
         with suppress(OSError, AssertionError):
             return bool(self.asked.get("/-/ready", 2))
