@@ -74,7 +74,7 @@ class EbpfPart:
         """Tell whether the next turn may begin: what waits for names has them, or waited for long enough."""
         if self._sockets.complete():
             return True
-        if now - self._turned < self._settle:
+        if 0 <= now - self._turned < self._settle:  # else the clock was set back
             return False
         self._sockets.press(now)
         return True

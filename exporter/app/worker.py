@@ -60,6 +60,7 @@ class Worker:
         self.part: Part
         self.drained = 0.0
         self._due = dict.fromkeys(("reap", "tick", "sweep", "expire"), 0.0)
+        self._clock = 0.0
         self._unpublished = False
         self._returns = 0
         """How often memory is still to be given back since there were many connections."""
@@ -77,7 +78,8 @@ class Worker:
         )  # answers can wait for the next turn: it is not worth another one
         poller.register(self.part.fileno(), select.EPOLLIN)
         while True:
-            for fd, _ in poller.poll(max(0.0, min(self._due.values()) - time.time())):
+            wait = min(self._due.values()) - time.time()
+            for fd, _ in poller.poll(min(max(0.0, wait), REAP)):  # the clock may have been set back
                 if fd == lifeline:
                     return
             self.turn()
@@ -152,6 +154,9 @@ class Worker:
     def _by_clock(self, now: float) -> None:
         """Do what is due. Sweeps wait while packets of the past are still to be read: their clock is not ours."""
         due, flow = self._due, self.config.flow
+        if now < self._clock:  # set back: what was due by the other clock is due now
+            due.update(dict.fromkeys(due, 0.0))
+        self._clock = now
         if now >= due["reap"]:
             due["reap"] = now + REAP
             self.engine.reap(now)

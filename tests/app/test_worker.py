@@ -118,6 +118,12 @@ def test_what_does_not_fit_into_the_file_stays_in_the_kernel(worker, counting, m
     assert counting.said == ["turn"]
 
 
+def test_a_clock_that_is_set_back_stops_nothing(worker, counting):
+    for now in (10_000.0, 10_001.5, 5_000.0, 5_001.5):
+        worker._by_clock(now)
+    assert counting.said.count("turn") == 4
+
+
 def test_memory_is_given_back_although_one_sweep_ended_the_whole_flood(worker, counting, monkeypatch):
     given_back = []
     monkeypatch.setattr(kernel, "trim", lambda: given_back.append(1))
