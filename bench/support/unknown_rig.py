@@ -10,7 +10,8 @@ from bench.support.spent import microseconds
 from exporter import dpi
 from exporter.config import Config
 from exporter.dissector import Ends
-from exporter.flow.inspector import Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import Inspector
 
 CONNECTIONS = 200
 LENGTHS = (24, 100, 400, 1448)

@@ -9,7 +9,7 @@ from exporter.engine.owners import Owners
 from exporter.engine.places import Places
 from exporter.flow.connection import View
 from exporter.flow.expected import Expected
-from exporter.flow.inspector import Inspection
+from exporter.flow.inspection import Inspection
 from exporter.flow.names import Names
 from exporter.flow.quic import Routes
 from exporter.flow.socket import Socket

@@ -32,7 +32,7 @@ from exporter.engine.settlement import Settlement
 from exporter.engine.sweep import Sweep
 from exporter.errors import UndecodableError
 from exporter.flow.connection import EVERYTHING, Connection, Half
-from exporter.flow.inspector import Budget, Inspection
+from exporter.flow.inspection import Budget, Inspection
 from exporter.flow.names import Names
 from exporter.flow.table import Table, shrink
 from exporter.flow.timeouts import Clock

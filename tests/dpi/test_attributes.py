@@ -10,7 +10,8 @@ from hpack import Encoder
 from exporter import metrics as m
 from exporter.attributes import TABLE, Attribute, select
 from exporter.dissector import YES, Dissector, Ends, Parser, known_attributes
-from exporter.flow.inspector import Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import Inspector
 from exporter.model import Kind, Message
 from tests.dpi.cases import Case, cases
 from tests.dpi.reading import DISSECTORS, Piece, read

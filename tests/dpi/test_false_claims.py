@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
 from exporter.dissector import Ends
-from exporter.flow.inspector import Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import Inspector
 from tests.dpi.reading import DISSECTORS, PROBED, claims
 
 STREAMS = 2000

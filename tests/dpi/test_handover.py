@@ -5,7 +5,8 @@ import pytest
 from exporter.dissector import Ends
 from exporter.dpi import load
 from exporter.errors import ParseError
-from exporter.flow.inspector import MAX_SKIP, Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import MAX_SKIP, Inspector
 from exporter.formats.quic_frames import frames
 from tests.dpi.cases import cases
 

@@ -8,7 +8,8 @@ from exporter.dissector import NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
 from exporter.flow.connection import Connection
 from exporter.flow.expected import KEPT, MAX_EXPECTED, MAX_LIFETIME, SLACK, Expected
-from exporter.flow.inspector import MAX_SKIP, Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import MAX_SKIP, Inspector
 from exporter.model import Expectation, Kind, Message
 
 A, B, C = b"\x0a\0\0\1", b"\x0a\0\0\2", b"\x0a\0\0\3"

@@ -4,7 +4,8 @@ import pytest
 
 from exporter.dissector import MORE, NO, YES, Dissector, Ends, Parser
 from exporter.errors import ParseError
-from exporter.flow.inspector import DATAGRAMS, MAX_SKIP, MAX_SWITCHES, Budget, Inspection, Inspector
+from exporter.flow.inspection import Budget, Inspection
+from exporter.flow.inspector import DATAGRAMS, MAX_SKIP, MAX_SWITCHES, Inspector
 from exporter.model import Kind, Message
 
 ENDS = Ends(bytes(4), 40_000, bytes(4), 80)
