@@ -1,6 +1,7 @@
-"""Throughput through a veth pair with and without the exporter, in turn. Prints JSON: [without, with].
+"""Throughput through a veth pair with and without the exporter, in turn. Prints JSON: a list of [without, with].
 
-Each is a list of bits a second of every tenth of a second. Both ends are this machine's, and both are counted.
+Each pair is of two runs one after the other, and each number the median of a run's tenths of a second, in bits a
+second. Both ends are this machine's, and both are counted.
 """
 
 import json
@@ -41,17 +42,16 @@ def _run(far: Far, seconds: int, *, counted: bool) -> list[float]:
 
 def main() -> None:
     short = sys.argv[1] == "short"
-    rounds, seconds = (3, 2) if short else (10, 4)
+    rounds, seconds = (5, 2) if short else (15, 3)
     far = Far("iperf0")
-    found: tuple[list[float], list[float]] = ([], [])
+    found = [[0.0, 0.0] for _ in range(rounds)]
     try:
         _throughput(far, 1)
         for number in range(rounds):
             order = (False, True) if number % 2 else (True, False)  # so that a drift disturbs both alike
             for counted in order:
-                parts = _run(far, seconds, counted=counted)
-                print(f"    {median(parts) / 1e9:.2f} Gbit/s {'counted' if counted else ''}", file=sys.stderr)
-                found[counted].extend(parts)
+                rate = found[number][counted] = median(_run(far, seconds, counted=counted))
+                print(f"    {rate / 1e9:.2f} Gbit/s {'counted' if counted else ''}", file=sys.stderr)
     finally:
         far.close()
     print(json.dumps(found))
