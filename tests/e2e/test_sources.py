@@ -75,8 +75,11 @@ def test_both_sources_count_the_same(
     """Over a veth and over loopback, IPv4 and IPv6, offloaded segments and datagrams; nothing ends meanwhile.
 
     As on the wire everything is the same. As the stack hands it over, a capture sees what was cut up in software below
-    the socket because it was too large for the device; so nothing is that large there.
+    the socket because it was too large for the device; so nothing is that large there. On a loopback of 64 KiB segments
+    are of half a window at first, and two of them may be merged into what looks like one: only the kernel can tell.
     """
+    if count_as == "wire":
+        pair.here.run("ip", "link", "set", "lo", "mtu", "1500")
     flags = ("--capture.count-as", count_as)
     one, two = Asked(pair.here), Asked(pair.here, "127.0.0.2")
     captured = start(
