@@ -48,27 +48,30 @@ def whole(case: Case, turns: list[Turn]) -> Sent:
     for side, data in turns:
         for at in range(0, len(data), WHOLE):
             frames.append(one.say(side, "PA", data[at : at + WHOLE]))
-    return _sent(frames + one.close())
+    return _sent(frames + one.close(turns[-1][0]))
 
 
 def rough(rng: random.Random, case: Case, turns: list[Turn]) -> Sent:
-    """Say the same in small pieces, some of them late, again, or with a part of what others bring."""
+    """Say the same in small pieces, some of them late, again, or with a part of what others bring; FIN may be early."""
     one = _talk(case, rng.choice(STARTS))
     sizes = rng.choices(SIZES, k=3)
     swaps, again = rng.choice((0.0, 0.1, 0.5, 1.0)), rng.choice((0.0, 0.1, 0.3))
     frames = one.handshake()
     old: list[bytes] = []
+    last = len(frames)
     for side, data in _turns(turns):
         for window in _windows(_pieces(rng, len(data), sizes)):
             pieces = _disturbed(rng, window, swaps, again)
-            start = one.next[side]
+            start, last = one.next[side], len(frames)
             told = [one.say(side, "PA", data[a:b], seq=start + a) for a, b in pieces]
             frames += _acknowledged(rng, one, side, list(zip(pieces, told, strict=True)))
             if old and rng.random() < again:
                 frames.append(rng.choice(old))  # long read, and acknowledged
             old = told
         one.next[side] = one.next[side] + len(data) & 0xFFFFFFFF
-    return _sent(frames + one.close())
+    fin, *rest = one.close(turns[-1][0])
+    frames.insert(rng.choice((len(frames), rng.randint(last, len(frames)))), fin)
+    return _sent(frames + rest)
 
 
 def _turns(turns: list[Turn]) -> Iterator[Turn]:

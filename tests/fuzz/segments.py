@@ -1,8 +1,8 @@
 """The vectors' TCP conversations as segments that are cut, doubled, overlapped and late, through the whole engine.
 
-Broken are: other messages than of the same conversation in whole pieces and in order, bytes or packets that are not
-those of the frames sent, a defect of any parser, and a reassembly that gave something up. What is late stays within
-what reassembly holds, and what each side says still answers to what the other said before.
+Broken are: other messages or parsers' faults than of the same conversation in whole pieces and in order, bytes or
+packets that are not those of the frames sent, and a reassembly that gave something up. What is late stays within what
+reassembly holds, and what each side says still answers to what the other said before.
 """
 
 import random
@@ -77,7 +77,10 @@ def _same(straight: Rig, crooked: Rig) -> None:
     """Message for message; versions and certificates too, and what the connection was in the end."""
     wanted, found = _messages(straight), _messages(crooked)
     if wanted != found:
-        at = next((i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b), -1)
+        at = next(
+            (i for i, (a, b) in enumerate(zip(wanted, found, strict=False)) if a != b),
+            min(len(wanted), len(found)),
+        )
         raise BrokenError(f"other messages, first the one at {at}: {found[at:]} instead of {wanted[at:]}")
     for family in (m.REQUESTS, m.DISSECTOR_FAULTS):
         if straight.moved(family) != crooked.moved(family):
