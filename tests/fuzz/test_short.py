@@ -14,10 +14,10 @@ def test_dissectors():
 
 
 def test_decode():
-    done = decode.run(random.Random(1), 3, SEEDS)
+    done = decode.run(random.Random(1), 2, SEEDS)
     assert done.executions > 100
 
 
 def test_segments():
-    done = segments.run(random.Random(1), 3, SEEDS)
+    done = segments.run(random.Random(1), 2, SEEDS)
     assert done.executions > 100
