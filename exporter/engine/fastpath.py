@@ -24,10 +24,11 @@ Count = Callable[[Port, bytes, float, Packet], None]
 Head = tuple[int, int, int, int, int]
 """IP bytes, payload bytes, sequence number, the byte of TCP's header length, flags."""
 
+# All of TCP's header must be there: what the capture cut off in it is for the slow path.
 # type, version, header length, TOS | total length | fragment | protocol | addresses, ports | sequence | offset | flags
-HEAD4 = Struct(">12xIHxxHxBxx12sI4xBB").unpack_from
+HEAD4 = Struct(">12xIHxxHxBxx12sI4xBB6x").unpack_from
 # type | payload length | next header | addresses, ports | sequence | offset | flags
-HEAD6 = Struct(">12xH4xHBx36sI4xBB").unpack_from
+HEAD6 = Struct(">12xH4xHBx36sI4xBB6x").unpack_from
 
 ENDS4, ENDS6 = Struct(">4s4sHH").unpack, Struct(">16s16sHH").unpack
 ACK4, ACK6 = Struct(">42xI").unpack_from, Struct(">62xI").unpack_from
@@ -68,7 +69,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
                 or not fragment & 0x3FFF  # whole: the first test is for "do not fragment" alone
             ):
                 length = size - 20
-            elif head >> 16 == 0x86DD:
+            elif head >> 12 == 0x86DD6:
                 _, length, protocol, key, seq, offset, flags = HEAD6(data)
                 size = length + 40
             else:
@@ -103,7 +104,7 @@ def ethernet(  # noqa: C901 - one function: each call more would cost a tenth of
                 return
         elif protocol == 17:  # UDP
             half = udp(key)
-            if half is not None and half.skip > 0 and size > 40:  # more than IPv6's header: no jumbogram
+            if half is not None and half.skip > 0 and size > 43:  # IPv6's header and ports: no jumbogram
                 half.packets += 1
                 half.bytes += size
                 half.last = now

@@ -53,7 +53,7 @@ class Segments:
         if conn.inspector is not None:
             _sync(conn.half0)
             _sync(conn.half1)
-        elif packet.length and conn.fresh:
+        elif conn.fresh and (packet.length or (flags & FIN and _early(own, packet))):
             self._lifecycle.inspect(conn)
         seq = packet.seq
         if seq == own.next:
@@ -340,6 +340,11 @@ def _larger(half: Half, packet: Packet, room: int) -> bool:
     side, allowed = conn.allowed
     fits = half.side == side and packet.size <= allowed
     return fits and packet.length % room != 0 and 2 * packet.length < 3 * room
+
+
+def _early(half: Half, packet: Packet) -> bool:
+    """Tell whether a FIN has come before payload that it stands behind: that is then read from where it begins."""
+    return half.next >= 0 and distance(packet.seq, half.next) > 0
 
 
 def _even(half: Half) -> bool:

@@ -500,3 +500,17 @@ def test_datagrams_rest_too():
     assert resting(rig.conn)
     rig.put(asked, answered).settle()
     assert requests(rig) == {"NOERROR": 2}
+
+
+@pytest.mark.parametrize("exchanges", [0, 1, 2])
+def test_a_fin_that_comes_before_the_last_payload(exchanges):
+    """What it overtook is read, also where nothing was read yet, or nothing was under way."""
+    one = Talk()
+    rig = Rig().put(*one.handshake())
+    for number in range(exchanges):
+        rig.put(one.c("PA", GET % number), one.s("PA", response(10)))
+    last = one.c("PA", GET % exchanges)
+    fin = one.c("FA")
+    rig.put(fin, last, one.s("PA", response(20)), *one.close(1)[:2]).settle()
+    assert requests(rig) == {"2xx": exchanges + 1}
+    assert rig.bytes == rig.captured
