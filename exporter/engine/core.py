@@ -64,7 +64,7 @@ class Engine:
         `share`: of how many workers this is one; each has its part of the table.
         """
         known = tuple(dissectors)
-        keep = select(config.attributes, known_attributes(known))
+        keep = select(config.attributes, known_attributes(known)) if sink is not None else None
         budget = Budget(config.dpi.packets, config.dpi.bytes, config.dpi.time)
         self._faults = m.DISSECTOR_FAULTS
         top = wanted(config, "server_address")

@@ -103,7 +103,7 @@ class Messages:
         if (
             message.kind is not Kind.REQUEST
             or SERVER in message.attrs
-            or SERVER not in self._c.inspection.keep
+            or not self._c.inspection.keeps(SERVER)
         ):
             return message
         name = self._settlement.server(conn)
@@ -111,7 +111,7 @@ class Messages:
 
     def close(self, conn: Connection) -> None:
         """Complete the attributes of a connection that ends."""
-        if conn.server and self._c.sink is not None and SERVER in self._c.inspection.keep:
+        if conn.server and self._c.sink is not None and self._c.inspection.keeps(SERVER):
             conn.attrs = conn.attrs or {}
             conn.attrs.setdefault(SERVER, conn.server)
 

@@ -28,9 +28,12 @@ class Inspection:
         dissectors: Iterable[Dissector],
         budget: Budget,
         fault: Callable[[str], None],
-        keep: frozenset[str] = frozenset(TABLE),
+        keep: frozenset[str] | None = frozenset(TABLE),
     ) -> None:
-        """Arrange the dissectors; `fault(protocol)` is told of every failed parse; other attributes go no further."""
+        """Arrange the dissectors; `fault(protocol)` is told of every failed parse.
+
+        `keep`: other attributes go no further; None: nobody reads any.
+        """
         self.budget = budget
         self.fault = fault
         self.keep = keep
@@ -45,6 +48,10 @@ class Inspection:
                 for port in dissector.ports:
                     self._first[transport, port] = (*self._first.get((transport, port), ()), dissector)
         self.transports = frozenset(self._plain)
+
+    def keeps(self, attribute: str) -> bool:
+        """Tell whether an attribute is read by anybody."""
+        return self.keep is not None and attribute in self.keep
 
     def candidates(self, ends: Ends) -> tuple[Dissector, ...]:
         """Give the dissectors of a transport, those first whose ports fit."""

@@ -203,7 +203,7 @@ class Inspector:
             return message
         if not self.named and isinstance(name := attrs.get("server.address"), str):
             self.named = name
-        if attrs.keys() <= keep:
+        if keep is None or attrs.keys() <= keep:
             return message
         return msgspec.structs.replace(message, attrs={key: attrs[key] for key in attrs if key in keep})
 
